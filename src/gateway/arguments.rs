@@ -26,16 +26,11 @@ use crate::settings::{ProxyAddress, socket_path};
 /// The port that our documents move a Host's own SSH proxy to, as its port is the gateway's then.
 const MOVED_SSH_PROXY_PORT: u16 = 8012;
 
-/// The default of `--stale`, in seconds.
-const DEFAULT_STALE_SECONDS: u32 = 60;
-/// The longest `--stale`, in seconds: a day.
-const MAX_STALE_SECONDS: i64 = 24 * 60 * 60;
-
 /// The default of `--drain-timeout`, in seconds. Less than the 20 s that our clients wait for an answer: if a service
 /// manager holds the socket, a client that connects during a restart waits for the old process to exit.
 const DEFAULT_DRAIN_SECONDS: u32 = 10;
-/// The longest `--drain-timeout`, in seconds: a day.
-const MAX_DRAIN_SECONDS: i64 = 24 * 60 * 60;
+/// A day, in seconds.
+const DAY: i64 = 24 * 60 * 60;
 
 /// Answer on a Host's SSH port and carry SSH to its VPSes
 ///
@@ -140,8 +135,7 @@ pub struct Arguments {
     pub api_proxy: bool,
 
     /// While the Host API is down, use its answers up to this many seconds old; 0 disables it
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_STALE_SECONDS,
-          value_parser = clap::value_parser!(u32).range(..=MAX_STALE_SECONDS))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(..=DAY))]
     pub stale: u32,
 
     /// Serve clients of these networks only, such as 10.0.0.0/8 or one address; may be given several times
@@ -189,7 +183,7 @@ pub struct Arguments {
 
     /// Give open tunnels this long to finish at a shutdown; 0 ends them at once
     #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_DRAIN_SECONDS,
-          value_parser = clap::value_parser!(u32).range(..=MAX_DRAIN_SECONDS))]
+          value_parser = clap::value_parser!(u32).range(..=DAY))]
     pub drain_timeout: u32,
 
     /// Expect a PROXY protocol v2 header at the start of each connection, and refuse connections without one
@@ -443,9 +437,6 @@ mod tests {
             "--allow-runner lab",
             "--line-protocol",
             "--line-protocol on",
-            "--line-protocol token-file",
-            "--line-protocol off FILE",
-            "--line-protocol token-file a b",
             "--line-protocol token-file a --inventory f",
             "--drain-timeout 86401",
             "--drain-timeout -1",

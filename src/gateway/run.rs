@@ -16,7 +16,7 @@ use crate::gateway::arguments::{AdminAddress, Arguments, Command};
 use crate::gateway::audit_report;
 use crate::gateway::carry::relay::{self, Relays};
 use crate::gateway::cert;
-use crate::gateway::decide::directory::{Directory, HostDirectory, HostState, HostTls};
+use crate::gateway::decide::directory::{Directory, HostDirectory, HostState, host_tls};
 use crate::gateway::decide::inventory::Inventory;
 use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::front::admin_socket::AdminSocket;
@@ -185,7 +185,7 @@ fn directory(arguments: &Arguments, settings: &Settings, notices: &Notices) -> R
                 .cause(format!("--api-proxy is for a Host beside the gateway, and the Host API is {base}"))
                 .hint("leave --api-proxy out: users can reach that address themselves"));
         }
-        HostTls::new(by_option).check(&trust)?;
+        host_tls::check(&trust, by_option)?;
     }
     Ok(Directory::Host(Box::new(HostDirectory::new(client, stale).telling(HostState::new(notices.clone(), by_option)))))
 }
@@ -218,7 +218,7 @@ fn bind(arguments: &Arguments, settings: &Settings, mut inherited: Inherited) ->
     let previous = inherited.previous().map_err(failed)?;
     let listeners = Listeners { tunnels, tls, api, admin };
     let arriving = inherited.sessions();
-    Ok(Bound { listeners, previous, predecessor: inherited.predecessor(), arriving })
+    Ok(Bound { listeners, previous, predecessor: inherited.predecessor, arriving })
 }
 
 fn passed(inherited: &mut Inherited, purpose: Purpose) -> Result<Vec<TcpListener>, Failure> {
@@ -319,8 +319,7 @@ fn announce(listeners: &Listeners, notices: &Notices) -> io::Result<()> {
 }
 
 fn terms(arguments: &Arguments, rules: RuleBook, open_files: Option<u64>, notices: &Notices) -> Terms {
-    let limits = if arguments.tls_cert.is_some() { Limits::with_tls } else { Limits::new };
-    let limits = limits(&arguments.limits, open_files);
+    let limits = Limits::new(&arguments.limits, arguments.tls_cert.is_some(), open_files);
     let most = limits.tunnels.most();
     if most < arguments.limits.tunnels as usize {
         notices

@@ -30,7 +30,7 @@ use crate::gateway::host_api::HostApi;
 use crate::gateway::http;
 use crate::gateway::http::guard::Guard;
 use crate::gateway::life::hand_over::{HandOver, Successor};
-use crate::gateway::life::moving::{self, Arrivals};
+use crate::gateway::life::moving;
 use crate::gateway::life::orders::Order;
 use crate::gateway::life::service_manager::ServiceManager;
 use crate::gateway::life::stop::Shutdown;
@@ -42,23 +42,23 @@ use crate::settings::DEFAULT_SSH_PROXY_PORT;
 use crate::sys::OwnedFd;
 
 /// The parts of a gateway. The caller binds the listeners, so it knows the ports before anything is served.
-pub struct Parts {
+pub(crate) struct Parts {
     /// The sockets that it serves.
-    pub listeners: Listeners,
+    pub(crate) listeners: Listeners,
     /// The processes before this one that still have tunnels.
-    pub previous: PreviousProcesses,
+    pub(crate) previous: PreviousProcesses,
     /// The resumable tunnels of the process before this one come on this socket.
-    pub arriving: Option<OwnedFd>,
+    pub(crate) arriving: Option<OwnedFd>,
     /// The source of the VPSes' addresses.
-    pub directory: Directory,
+    pub(crate) directory: Directory,
     /// The threads that carry the bytes.
-    pub relays: Relays,
+    pub(crate) relays: Relays,
     /// The terms that its admin sets.
-    pub terms: Terms,
+    pub(crate) terms: Terms,
     /// The log, the audit log and the metrics.
-    pub records: Records,
+    pub(crate) records: Records,
     /// The service manager that it reports to.
-    pub service_manager: ServiceManager,
+    pub(crate) service_manager: ServiceManager,
 }
 
 /// Serves tunnels until an order to stop, or until a successor serves. Then lets the open tunnels finish, within the
@@ -66,7 +66,7 @@ pub struct Parts {
 ///
 /// # Errors
 /// When a listener has no address, or the system has no descriptor left.
-pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> {
+pub(crate) async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> {
     let Parts { mut listeners, previous, arriving, directory, relays, terms, records, service_manager } = parts;
     let own_ports: Vec<u16> = listeners.addresses()?.iter().map(SocketAddr::port).collect();
     let hand_over = HandOver::of(&listeners, &previous)?;
@@ -76,12 +76,11 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
     if terms.metrics_by_user {
         sessions.count_users();
     }
-    let end = end_tunnel(&sessions, &relays);
     let others: Vec<_> = terms.peers.iter().map(|address| address.or_port(DEFAULT_SSH_PROXY_PORT)).collect();
     let roster = Arc::new(Roster {
         name: terms.gateway_name.clone().unwrap_or_else(|| roster::default_name(&own_ports)),
-        sessions: Arc::clone(&sessions),
-        end: Arc::clone(&end),
+        end: end_tunnel(&sessions, &relays),
+        sessions,
         previous,
         others: Others::new(others.clone(), terms.proxy_protocol, Arc::clone(&terms.rules)),
     });
@@ -97,7 +96,6 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
             host_ssh_proxy: terms.host_ssh_proxy,
         },
         terms: terms.clone(),
-        sessions: Arc::clone(&sessions),
         peers: Peers::new(others, terms.proxy_protocol),
         resumables: Arc::new(Resumables::new(Arc::clone(&terms.limits.parked), waker(&relays), records.clone())),
         relays: Arc::clone(&relays),
@@ -125,14 +123,14 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
     start_tunnels(&accept, listeners.tunnels, listeners.tls, &gateway);
     accept.spawn_until_closed(async move { directory.watch().await });
 
-    let serving = Serving { gateway: &gateway, service_manager: &service_manager, hand_over, sessions: &sessions };
+    let serving = Serving { gateway: &gateway, service_manager: &service_manager, hand_over };
     let successor = serving.until_it_ends(&mut orders).await;
 
     let shutdown = Shutdown { accept: &accept, relays: &relays, orders: &mut orders, records: &records };
     match successor {
         Some(successor) => {
             service_manager.handed_over(successor.id);
-            leave(shutdown, successor, &gateway, end).await;
+            leave(shutdown, successor, &gateway).await;
         }
         None => {
             // Before the listener closes, so that nobody meets a socket on which nobody listens.
@@ -146,18 +144,12 @@ pub async fn serve(parts: Parts, mut orders: Receiver<Order>) -> io::Result<()> 
 }
 
 /// Takes the resumable tunnels of the process before this one, in a thread of their own.
-fn take_over_tunnels(socket: OwnedFd, gateway: &Gateway) -> io::Result<()> {
-    let arrivals = Arrivals {
-        relays: Arc::clone(&gateway.relays),
-        resumables: Arc::clone(&gateway.resumables),
-        sessions: Arc::clone(&gateway.sessions),
-        tunnels: Arc::clone(&gateway.upstreams.tunnels),
-    };
+fn take_over_tunnels(socket: OwnedFd, gateway: &Arc<Gateway>) -> io::Result<()> {
     // Before the first client: it may come for one of them.
-    arrivals.resumables.set_arriving(true);
-    let notices = gateway.records.notices.clone();
+    gateway.resumables.set_arriving(true);
+    let gateway = Arc::clone(gateway);
     let thread = std::thread::Builder::new().name("arrivals".to_owned());
-    thread.spawn(move || arrivals.take_all(socket, &notices)).map(drop)
+    thread.spawn(move || moving::take_all(&gateway, socket)).map(drop)
 }
 
 /// Wakes a tunnel whose client has come again.
@@ -258,7 +250,6 @@ struct Serving<'s> {
     gateway: &'s Gateway,
     service_manager: &'s ServiceManager,
     hand_over: HandOver,
-    sessions: &'s Sessions,
 }
 
 impl Serving<'_> {
@@ -273,7 +264,7 @@ impl Serving<'_> {
                     // A new process may take a while to start. A service manager that stops this one doesn't wait for
                     // it.
                     let stop = self.reload_until_stop(orders);
-                    match self.hand_over.run(self.sessions.last_id(), stop).await {
+                    match self.hand_over.run(self.gateway.roster.sessions.last_id(), stop).await {
                         Ok(successor) => return successor,
                         Err(error) => {
                             let what = "cannot hand over to a new process; this one continues to serve";
@@ -311,10 +302,9 @@ async fn give_tunnels(socket: Option<OwnedFd>, gateway: &Arc<Gateway>) {
     let Some(socket) = socket else { return };
     let gateway = Arc::clone(gateway);
     let giving = tokio::task::spawn_blocking(move || {
-        let Gateway { relays, resumables, records, .. } = &*gateway;
-        let given = moving::give(socket, relays, resumables, &records.notices);
+        let given = moving::give(&gateway, socket);
         if given > 0 {
-            records.notices.say(&format!("handed over resumable tunnels: {given}"));
+            gateway.records.notices.say(&format!("handed over resumable tunnels: {given}"));
         }
     });
     // A panic of that task has been reported on stderr.
@@ -322,9 +312,9 @@ async fn give_tunnels(socket: Option<OwnedFd>, gateway: &Arc<Gateway>) {
 }
 
 /// Answers the successor's questions about the tunnels that are left, until they have ended.
-async fn leave(shutdown: Shutdown<'_>, mut successor: Successor, gateway: &Arc<Gateway>, end: EndTunnel) {
+async fn leave(shutdown: Shutdown<'_>, mut successor: Successor, gateway: &Arc<Gateway>) {
     give_tunnels(successor.sessions.take(), gateway).await;
-    let sessions = Arc::clone(&gateway.sessions);
+    let (sessions, end) = (Arc::clone(&gateway.roster.sessions), Arc::clone(&gateway.roster.end));
     let over = CancellationToken::new();
     let answering = successor.line.take().map(|line| previous::answer(line, sessions, end, over.clone()));
     let answering = answering.map(tokio::spawn);

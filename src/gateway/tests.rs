@@ -6,10 +6,19 @@ mod stopping;
 use super::*;
 use crate::api::Client;
 use crate::api::fake_host::FakeHost;
-use decide::rules;
-use front::listen;
+use carry::relay::Relays;
+use decide::directory::{Directory, HostDirectory};
+use decide::inventory::tests::Scene;
+use decide::rules::{self, RuleBook};
+use front::listen::{self, Listeners};
+use front::terms::Terms;
 use http::guard::Guard;
+use life::orders::Order;
+use life::service_manager::ServiceManager;
+use limits::{Limits, Wanted};
+use roster::previous::PreviousProcesses;
 use serde_json::{Value, json};
+use serve::{Parts, serve};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,11 +30,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use watch::audit::tests::{audit, lines};
+use watch::metrics;
+use watch::notices::Notices;
 use watch::notices::tests::Heard;
+use watch::records::Records;
 
 const ID: &str = "7323718749301768192";
-/// Longer than anything here takes; a test that meets it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything takes in the gateway's tests; a test that meets it has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Records with these notices, and no audit log.
 fn records_to(heard: &Heard) -> Records {
@@ -44,7 +56,7 @@ struct Running {
 impl Running {
     async fn start(directory: Directory, max_tunnels: u32) -> Self {
         let wanted = Wanted { tunnels: max_tunnels, ..Wanted::default() };
-        let terms = Terms { limits: Arc::new(Limits::new(&wanted, None)), ..terms() };
+        let terms = Terms { limits: Arc::new(Limits::of(&wanted)), ..terms() };
         Self::on(directory, terms).await
     }
 
@@ -92,7 +104,7 @@ fn terms() -> Terms {
     // The VPSes of these tests are on this machine.
     let sources = rules::Sources { allow_runner: vec!["127.0.0.0/8".parse().unwrap()], ..rules::Sources::default() };
     Terms {
-        limits: Arc::new(Limits::new(&Wanted::default(), None)),
+        limits: Arc::new(Limits::of(&Wanted::default())),
         rules: Arc::new(RuleBook::open(sources).unwrap()),
         gateway_name: None,
         metrics_by_user: false,
@@ -115,6 +127,12 @@ async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.expect("no end comes").unwrap();
     String::from_utf8(bytes).unwrap()
+}
+
+async fn banner(tunnel: &mut TcpStream) {
+    let mut start = [0; 22];
+    timeout(PATIENCE, tunnel.read_exact(&mut start)).await.unwrap().unwrap();
+    assert_eq!(start, *b"SUCCESS\nSSH-2.0-Fake\r\n");
 }
 
 fn connect(target: &str) -> String {
@@ -199,30 +217,16 @@ async fn both_protocols_carry_bytes_that_came_with_the_request_too() {
 #[tokio::test]
 async fn every_row_of_the_status_table() {
     let (refusing, _socket) = refusing_port();
+    let unavailable = "destination_unavailable";
     for (changes, status, error, line) in [
         (json!({ "task_type": "command" }), 404, "destination_not_found", "Task ID is not a VPS task."),
-        (json!({ "status": "paused" }), 409, "destination_unavailable", "VPS task ID is not active (status: paused)."),
-        (json!({ "status": "lost" }), 409, "destination_unavailable", "VPS task ID is not active (status: lost)."),
-        (
-            json!({ "status": "assigning" }),
-            503,
-            "destination_unavailable",
-            "VPS task ID is not active (status: assigning).",
-        ),
-        (json!({ "assigned_node": null }), 503, "destination_unavailable", "VPS task ID has no assigned node."),
-        (json!({ "ssh_port": 0 }), 409, "destination_unavailable", "VPS task ID has no SSH port assigned."),
-        (
-            json!({ "assigned_node": "node-down" }),
-            503,
-            "destination_unavailable",
-            "Assigned node for VPS task ID is not online.",
-        ),
-        (
-            json!({ "assigned_node": "nowhere" }),
-            503,
-            "destination_unavailable",
-            "Assigned node for VPS task ID is not online.",
-        ),
+        (json!({ "status": "paused" }), 409, unavailable, "VPS task ID is not active (status: paused)."),
+        (json!({ "status": "lost" }), 409, unavailable, "VPS task ID is not active (status: lost)."),
+        (json!({ "status": "assigning" }), 503, unavailable, "VPS task ID is not active (status: assigning)."),
+        (json!({ "assigned_node": null }), 503, unavailable, "VPS task ID has no assigned node."),
+        (json!({ "ssh_port": 0 }), 409, unavailable, "VPS task ID has no SSH port assigned."),
+        (json!({ "assigned_node": "node-down" }), 503, unavailable, "Assigned node for VPS task ID is not online."),
+        (json!({ "assigned_node": "nowhere" }), 503, unavailable, "Assigned node for VPS task ID is not online."),
         (json!({}), 502, "connection_refused", "Connection refused by VPS task ID on node node-up."),
         (
             json!({ "assigned_node": "node-fresh" }),
@@ -308,8 +312,7 @@ async fn one_tunnel_too_many() {
     let host = host(vps().await, json!({})).await;
     let gateway = Running::start(directory_of(&host.base), 1).await;
     let mut first = gateway.send(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).await;
-    let mut banner = [0; 22];
-    timeout(PATIENCE, first.read_exact(&mut banner)).await.unwrap().unwrap();
+    banner(&mut first).await;
     let answer = gateway.ask(&connect(&format!("{ID}:22"))).await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("error=connection_limit_reached"), "{answer}");
     assert!(answer.contains("\r\nRetry-After: ") && answer.contains("no more than 1 tunnel in all"), "{answer}");
@@ -342,15 +345,13 @@ async fn a_host_that_is_down() {
 #[tokio::test]
 async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     let port = vps().await;
-    let path = std::env::temp_dir().join(format!("kohakuriver-gateway-{}.json", std::process::id()));
     let file = |status: &str| {
         json!({ "nodes": [{ "hostname": "n", "url": "http://localhost:8001", "status": "online" }],
                 "vps": [{ "task_id": ID, "name": "trainer", "status": status, "assigned_node": "n",
                           "ssh_port": port }] })
     };
-    std::fs::write(&path, file("running").to_string()).unwrap();
-    let inventory = Inventory::open(&path, Notices::to(Heard::default())).unwrap();
-    let gateway = Running::start(Directory::Inventory(Arc::new(inventory)), 8).await;
+    let scene = Scene::new(file("running"));
+    let gateway = Running::start(Directory::Inventory(Arc::clone(&scene.inventory)), 8).await;
 
     let client = Client::new(&format!("http://{}", gateway.api), None).unwrap();
     let name = crate::target::VpsRef::parse("trainer").unwrap();
@@ -367,10 +368,9 @@ async fn an_inventory_serves_tunnels_and_the_api_that_our_own_client_reads() {
     }
     assert!(gateway.ask(&connect("1:22")).await.starts_with("HTTP/1.1 404 "));
 
-    std::fs::write(&path, file("paused").to_string()).unwrap();
+    scene.write(file("paused"));
     assert!(gateway.ask(&connect("trainer:22")).await.starts_with("HTTP/1.1 409 "));
     assert_eq!(client.vps(&name).await.unwrap().status, crate::status::VpsStatus::Paused);
-    std::fs::remove_file(&path).unwrap();
 
     let mut http = TcpStream::connect(gateway.api).await.unwrap();
     http.write_all(b"POST /api/vps HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await.unwrap();
@@ -443,8 +443,7 @@ async fn held(host: &FakeHost) -> (String, oneshot::Receiver<()>, oneshot::Sende
 
 /// Waits until the page of metrics has this line.
 async fn shows(gateway: &Running, line: &str) {
-    let limits = Limits::new(&Wanted::default(), None);
-    let page = || gateway.records.metrics.page(Default::default(), 0, &limits, &Default::default());
+    let page = || metrics::tests::page(&gateway.records.metrics);
     let shown = async {
         while !page().lines().any(|shown| shown == line) {
             tokio::task::yield_now().await;

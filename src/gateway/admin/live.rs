@@ -248,36 +248,20 @@ mod tests {
     use crate::gateway::carry::session::Sessions;
     use crate::gateway::carry::session::tests::tunnel;
     use crate::gateway::decide::directory::Directory;
-    use crate::gateway::decide::inventory::Inventory;
-    use crate::gateway::decide::rules::RuleBook;
+    use crate::gateway::decide::inventory::tests::Scene;
     use crate::gateway::limits::{Limits, Wanted};
-    use crate::gateway::roster::Roster;
-    use crate::gateway::roster::others::Others;
-    use crate::gateway::roster::previous::PreviousProcesses;
-    use crate::gateway::watch::notices::Notices;
+    use crate::gateway::roster::tests::roster;
     use crate::gateway::watch::records::Records;
     use http_body_util::BodyExt;
     use std::sync::atomic::Ordering;
     use tokio::time::advance;
 
     fn live(sessions: &Arc<Sessions>) -> Arc<Live> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("inventory.json");
-        std::fs::write(&path, r#"{ "nodes": [], "vps": [] }"#).unwrap();
-        let directory = Directory::Inventory(Arc::new(Inventory::open(&path, Notices::default()).unwrap()));
-        let open = Arc::clone(sessions);
-        let rules = Arc::new(RuleBook::open(Default::default()).unwrap());
-        let roster = Roster {
-            name: "gw1".to_owned(),
-            sessions: Arc::clone(sessions),
-            end: Arc::new(move |id, by| open.ask_to_end(id, by)),
-            previous: PreviousProcesses::default(),
-            others: Others::new(Vec::new(), false, rules),
-        };
+        let directory = Directory::Inventory(Scene::new(r#"{ "nodes": [], "vps": [] }"#).inventory);
         let parts = Parts {
-            roster: Arc::new(roster),
+            roster: Arc::new(roster(sessions)),
             records: Records::default(),
-            limits: Arc::new(Limits::new(&Wanted::default(), None)),
+            limits: Arc::new(Limits::of(&Wanted::default())),
             certificates: None,
             end_right: EndRight::Everyone,
         };

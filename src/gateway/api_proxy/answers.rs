@@ -9,7 +9,6 @@ use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Response, StatusCode};
 use serde_json::json;
 
-use super::routes::NoRoute;
 use crate::gateway::http;
 use crate::handshake::problem::PROBLEM_JSON;
 use crate::text;
@@ -21,6 +20,7 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unserved {
     Path,
+    /// The path has this method only.
     Method(&'static Method),
     /// The client's address is not one of those that are served.
     Address(IpAddr),
@@ -44,28 +44,26 @@ pub(super) enum Unserved {
     HostAnswer,
 }
 
-impl From<NoRoute> for Unserved {
-    fn from(why: NoRoute) -> Self {
-        match why {
-            NoRoute::Path => Self::Path,
-            NoRoute::Method(method) => Self::Method(method),
-        }
-    }
-}
-
 impl Unserved {
     pub(super) fn status(&self) -> StatusCode {
+        self.codes().0
+    }
+
+    /// The status, and the error type of RFC 9209.
+    fn codes(&self) -> (StatusCode, &'static str) {
+        let (denied, error) = ("http_request_denied", "http_request_error");
         match self {
-            Self::Path => StatusCode::NOT_FOUND,
-            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Address(_) | Self::WebPage => StatusCode::FORBIDDEN,
-            Self::Body(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Incomplete => StatusCode::BAD_REQUEST,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Logins(_) | Self::Tokens(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::HostDown | Self::HostAnswer => StatusCode::BAD_GATEWAY,
-            Self::HostSilent(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Path => (StatusCode::NOT_FOUND, denied),
+            Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, denied),
+            Self::Address(_) | Self::WebPage => (StatusCode::FORBIDDEN, denied),
+            Self::Logins(_) | Self::Tokens(_) => (StatusCode::TOO_MANY_REQUESTS, denied),
+            Self::Body(_) => (StatusCode::PAYLOAD_TOO_LARGE, error),
+            Self::Incomplete => (StatusCode::BAD_REQUEST, error),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, error),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached"),
+            Self::HostDown => (StatusCode::BAD_GATEWAY, "destination_unavailable"),
+            Self::HostSilent(_) => (StatusCode::GATEWAY_TIMEOUT, "http_response_timeout"),
+            Self::HostAnswer => (StatusCode::BAD_GATEWAY, "http_protocol_error"),
         }
     }
 
@@ -93,20 +91,6 @@ impl Unserved {
         }
     }
 
-    /// The error type of RFC 9209.
-    fn proxy_error(&self) -> &'static str {
-        match self {
-            Self::Path | Self::Method(_) | Self::Address(_) | Self::WebPage | Self::Logins(_) | Self::Tokens(_) => {
-                "http_request_denied"
-            }
-            Self::Body(_) | Self::Incomplete | Self::Slow => "http_request_error",
-            Self::Busy => "connection_limit_reached",
-            Self::HostDown => "destination_unavailable",
-            Self::HostSilent(_) => "http_response_timeout",
-            Self::HostAnswer => "http_protocol_error",
-        }
-    }
-
     /// The title of the problem, the same for each of its kind.
     fn title(&self) -> &'static str {
         match self {
@@ -117,7 +101,7 @@ impl Unserved {
     }
 
     pub(super) fn answer(&self) -> Response<Full<Bytes>> {
-        let status = self.status();
+        let (status, error) = self.codes();
         let body = json!({ "title": self.title(), "status": status.as_u16(), "detail": self.detail() });
         let mut response = http::response(status, PROBLEM_JSON, text::json(&body.to_string()));
         let fields = response.headers_mut();
@@ -126,7 +110,7 @@ impl Unserved {
                 fields.insert(name, value);
             }
         };
-        add(PROXY_STATUS, &format!("kohakuriver-gateway; error={}", self.proxy_error()));
+        add(PROXY_STATUS, &format!("kohakuriver-gateway; error={error}"));
         match self {
             Self::Method(method) => add(ALLOW, method.as_str()),
             Self::Logins(wait) | Self::Tokens(wait) => add(RETRY_AFTER, &seconds(*wait).to_string()),

@@ -9,7 +9,6 @@
 //! | `routes` | which requests are passed on |
 //! | `fields` | which of their fields, and of the answer's |
 //! | `upstream` | the Host, and how long it may take |
-//! | `places` | how many connections are served at once |
 //! | `answers` | the gateway's own answers |
 //! | `connection` | HTTP/1.1 on a stream, within limits |
 //!
@@ -22,7 +21,6 @@
 mod answers;
 mod connection;
 mod fields;
-mod places;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -41,13 +39,11 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::gateway::decide::directory::Directory;
-use crate::gateway::decide::policy;
 use crate::gateway::decide::rules::RuleBook;
 use crate::gateway::host_api::InventoryApi;
-use crate::gateway::limits::Attempts;
+use crate::gateway::limits::{Attempts, Turn, Turns};
 use crate::gateway::watch::records::Records;
 use answers::Unserved;
-use places::{Place, Places};
 use routes::{BODY_LIMIT, Kind, Route};
 use upstream::{Passed, Upstream};
 
@@ -55,6 +51,9 @@ use upstream::{Passed, Upstream};
 const MOST_LOGINS: u32 = 5;
 /// Most tokens that are created for one client in a minute: an office may have one address.
 const MOST_TOKENS: u32 = 20;
+
+/// Most connections of one client at a time: an office may have one address.
+const MOST_OF_CLIENT: usize = 32;
 
 /// A response: the gateway's own, or the Host's.
 type Answer = Response<Either<Full<Bytes>, Passed>>;
@@ -67,7 +66,8 @@ pub(crate) struct ApiProxy {
     logins: Attempts,
     /// Tokens that were created. A Host creates them for strangers, too.
     tokens: Attempts,
-    places: Places,
+    /// One for each connection that is served.
+    places: Arc<Turns>,
     records: Records,
 }
 
@@ -88,21 +88,21 @@ impl ApiProxy {
             rules,
             logins: Attempts::new(MOST_LOGINS),
             tokens: Attempts::new(MOST_TOKENS),
-            places: Places::default(),
+            places: Turns::new(Self::MOST_CONNECTIONS, MOST_OF_CLIENT),
             records,
         }
     }
 
     /// Most connections that are served at once.
-    pub(crate) const MOST_CONNECTIONS: usize = places::MOST;
+    pub(crate) const MOST_CONNECTIONS: usize = 128;
 
     /// A place for a connection of the client at `ip`, if there is one.
-    pub(crate) fn enter(&self, ip: IpAddr) -> Option<Place> {
-        self.places.enter(ip)
+    pub(crate) fn enter(&self, ip: IpAddr) -> Option<Turn> {
+        self.places.take_at_once(ip)
     }
 
     /// Serves HTTP/1.1 on `stream` until its end. `received` are bytes that were read from it before: the start of its
-    /// first request. `client` is the address of the client itself, which has a [`Place`].
+    /// first request. `client` is the address of the client itself, which has a place: see [`ApiProxy::enter`].
     ///
     /// This limits how long a connection says nothing or accepts nothing, and how long it lives.
     pub(crate) async fn serve(
@@ -124,7 +124,7 @@ impl ApiProxy {
     }
 
     async fn ask(&self, request: Request<Incoming>, client: IpAddr) -> Result<Answer, Unserved> {
-        if !policy::serves(client, self.rules.current().clients.as_ref()) {
+        if self.rules.current().check_served(client).is_err() {
             debug!(%client, "API request refused: the address is not served");
             return Err(Unserved::Address(client));
         }
@@ -142,9 +142,8 @@ impl ApiProxy {
             }
             Source::Host(host) => {
                 let (head, body) = request.into_parts();
-                let route = routes::find(&head.method, &head.uri).map_err(|why| {
+                let route = routes::find(&head.method, &head.uri).inspect_err(|_| {
                     debug!(%client, method = %head.method, "API request refused: it is not passed on");
-                    Unserved::from(why)
                 })?;
                 let answer = self.pass(host, route, &head, body, client).await;
                 let status = answer.as_ref().map_or_else(Unserved::status, Response::status).as_u16();

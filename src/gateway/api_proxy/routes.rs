@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::{Method, Uri};
 
+use super::answers::Unserved;
 use crate::api::{REQUEST_LIMIT, WORK_LIMIT};
 
 /// How long a client has for its request's body.
@@ -84,23 +85,15 @@ pub(super) static ROUTES: [Route; 14] = [
     Route::new(Method::DELETE, "/api/auth/tokens/{id}", Kind::Short),
 ];
 
-/// Why a request is not passed on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum NoRoute {
-    Path,
-    /// The path has this method only.
-    Method(&'static Method),
-}
-
 /// The route of a request.
-pub(super) fn find(method: &Method, uri: &Uri) -> Result<&'static Route, NoRoute> {
+pub(super) fn find(method: &Method, uri: &Uri) -> Result<&'static Route, Unserved> {
     // A target with an authority is for a proxy of another kind.
     if uri.authority().is_some() || uri.query().is_some() {
-        return Err(NoRoute::Path);
+        return Err(Unserved::Path);
     }
     let mut with_path = ROUTES.iter().filter(|route| route.has(uri.path())).peekable();
     let other = with_path.peek().map(|route| &route.method);
-    with_path.find(|route| route.method == *method).ok_or(other.map_or(NoRoute::Path, NoRoute::Method))
+    with_path.find(|route| route.method == *method).ok_or(other.map_or(Unserved::Path, Unserved::Method))
 }
 
 fn is_id(segment: &str) -> bool {

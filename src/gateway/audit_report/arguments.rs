@@ -89,6 +89,11 @@ impl Arguments {
         }
     }
 
+    /// Whether each line with one of the wanted events is a row of its own.
+    pub(super) fn is_by_line(&self) -> bool {
+        !self.event.is_empty()
+    }
+
     pub(super) fn format(&self) -> Format {
         match (self.json, self.csv) {
             (true, _) => Format::Json,

@@ -23,15 +23,7 @@ pub(crate) enum By {
     Reason,
 }
 
-impl By {
-    /// The header of its column.
-    pub(super) fn header(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Vps => "vps",
-            Self::Client => "client",
-            Self::Node => "node",
-            Self::Reason => "reason",
-        }
-    }
+/// A choice as it is typed.
+pub(super) fn typed(choice: &impl ValueEnum) -> String {
+    choice.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -22,19 +22,6 @@ pub(crate) enum Event {
     HandedOver,
 }
 
-impl Event {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Closed => "closed",
-            Self::Refused => "refused",
-            Self::Parked => "parked",
-            Self::Resumed => "resumed",
-            Self::HandedOver => "handed-over",
-        }
-    }
-}
-
 /// A line, as the gateway writes it.
 #[derive(Deserialize)]
 struct Line<'l> {
@@ -65,6 +52,8 @@ struct Line<'l> {
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Row {
     pub(super) event: Event,
+    /// The process that had the tunnel, and its number of it.
+    pub(super) tunnel: Option<(u32, u64)>,
     /// When the tunnel was opened; of any other event, when it was.
     pub(super) opened: SystemTime,
     /// When the tunnel was closed. Without it, it is open, or nobody has written its end down.
@@ -89,13 +78,6 @@ impl Row {
     }
 }
 
-/// A row, and the tunnel that it is about.
-pub(super) struct Read {
-    pub(super) row: Row,
-    /// The process and its number of the tunnel.
-    pub(super) tunnel: Option<(u32, u64)>,
-}
-
 /// Why a line is none of an audit log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Odd {
@@ -110,7 +92,7 @@ pub(super) enum Odd {
 }
 
 /// Reads a line.
-pub(super) fn read(text: &[u8]) -> Result<Read, Odd> {
+pub(super) fn read(text: &[u8]) -> Result<Row, Odd> {
     if text.first() != Some(&b'{') {
         return Err(Odd::NotJson);
     }
@@ -128,8 +110,9 @@ pub(super) fn read(text: &[u8]) -> Result<Read, Odd> {
     };
     let is_closed = line.event == Event::Closed;
     let ago = Duration::from_secs_f64(line.seconds.filter(|_| is_closed).unwrap_or_default());
-    let row = Row {
+    Ok(Row {
         event: line.event,
+        tunnel: line.process.zip(line.session),
         opened: time.checked_sub(ago).unwrap_or(time),
         closed: is_closed.then_some(time),
         user: line.user,
@@ -144,8 +127,7 @@ pub(super) fn read(text: &[u8]) -> Result<Read, Odd> {
         bytes_up: line.bytes_up,
         bytes_down: line.bytes_down,
         reason: line.reason,
-    };
-    Ok(Read { row, tunnel: line.process.zip(line.session) })
+    })
 }
 
 /// The task id or the name in the target of a refused request, such as `trainer.kohakuriver:22`.

@@ -28,9 +28,9 @@ use crate::terminal::{fitted, tell};
 use crate::text::printable;
 pub(super) use arguments::Arguments;
 use choices::Format;
-use filter::Filter;
 use input::{Input, NotAudit};
 use line::{Event, Row};
+use output::Printer;
 use pairing::Pairing;
 use sums::Sums;
 
@@ -57,9 +57,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Writes the report to `out`. Returns what the user has to know about lines that were left out.
 fn make(arguments: &Arguments, out: &mut impl Write) -> Result<Option<String>, Stop> {
     arguments.check().map_err(Stop::Input)?;
-    let filter = Filter::new(arguments);
-    let mut report = Report::new(arguments, &filter, out);
-    let skipped = report.read_all(arguments)?;
+    let mut report = Report::new(arguments, out);
+    let skipped = report.read_all()?;
     report.end().map_err(Stop::Output)?;
     Ok(skipped.note())
 }
@@ -74,30 +73,28 @@ enum Stop {
 /// The report as far as it has been made.
 struct Report<'a, W: Write> {
     pairing: Pairing,
-    filter: &'a Filter,
-    /// Each line with one of the wanted events is a row of its own.
-    is_by_line: bool,
+    arguments: &'a Arguments,
     to: To<'a, W>,
 }
 
 enum To<'a, W: Write> {
-    List(output::List<'a, W>),
+    List(Printer<'static, &'a mut W>),
     Sums(Box<Sums>, Format, &'a mut W),
 }
 
 impl<'a, W: Write> Report<'a, W> {
-    fn new(arguments: &Arguments, filter: &'a Filter, out: &'a mut W) -> Self {
+    fn new(arguments: &'a Arguments, out: &'a mut W) -> Self {
         let format = arguments.format();
         let to = match arguments.by {
             Some(by) => To::Sums(Box::new(Sums::new(by)), format, out),
-            None => To::List(output::List::new(format, out)),
+            None => To::List(Printer::new(format, &output::LIST, out)),
         };
-        Self { pairing: Pairing::default(), filter, is_by_line: !arguments.event.is_empty(), to }
+        Self { pairing: Pairing::default(), arguments, to }
     }
 
-    fn read_all(&mut self, arguments: &Arguments) -> Result<NotAudit, Stop> {
+    fn read_all(&mut self) -> Result<NotAudit, Stop> {
         let mut skipped = NotAudit::default();
-        for input in Input::all(&arguments.files).map_err(Stop::Input)? {
+        for input in Input::all(&self.arguments.files).map_err(Stop::Input)? {
             let mut input = input.open().map_err(Stop::Input)?;
             while let Some(text) = input.next().map_err(Stop::Input)? {
                 match text.and_then(|text| line::read(text).map_err(|why| why.to_string())) {
@@ -109,21 +106,21 @@ impl<'a, W: Write> Report<'a, W> {
         Ok(skipped)
     }
 
-    fn take(&mut self, row: line::Read) -> io::Result<()> {
-        if self.is_by_line {
-            return self.add(&row.row);
+    fn take(&mut self, row: Row) -> io::Result<()> {
+        if self.arguments.is_by_line() {
+            return self.add(&row);
         }
         self.pairing.take(row).iter().try_for_each(|row| self.add(row))
     }
 
     fn add(&mut self, row: &Row) -> io::Result<()> {
-        if !self.filter.matches(row) {
+        if !filter::matches(self.arguments, row) {
             return Ok(());
         }
         match &mut self.to {
             // It is a list of tunnels.
-            To::List(_) if row.event == Event::Refused && !self.is_by_line => Ok(()),
-            To::List(list) => list.add(row),
+            To::List(_) if row.event == Event::Refused && !self.arguments.is_by_line() => Ok(()),
+            To::List(list) => list.row(output::cells(row)),
             To::Sums(sums, ..) => {
                 sums.add(row);
                 Ok(())

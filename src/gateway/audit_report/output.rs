@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Number, Value};
 
-use super::choices::{Format, NONE};
+use super::choices::{By, Format, NONE, typed};
 use super::line::Row;
 use super::sums::{Sum, Sums};
 use crate::terminal::columns;
@@ -22,7 +22,7 @@ const GAP: usize = 2;
 const WIDEST: usize = 40;
 
 /// A value of a report.
-enum Cell {
+pub(super) enum Cell {
     None,
     Text(String),
     Time(SystemTime),
@@ -106,9 +106,9 @@ fn size(bytes: u64) -> String {
 }
 
 /// Rows with the same columns, printed as they come.
-struct Printer<'a, W> {
+pub(super) struct Printer<'a, W> {
     format: Format,
-    headers: &'a [&'static str],
+    headers: &'a [&'a str],
     out: W,
     widths: Option<Vec<usize>>,
     waiting: Vec<Vec<Cell>>,
@@ -116,11 +116,11 @@ struct Printer<'a, W> {
 }
 
 impl<'a, W: Write> Printer<'a, W> {
-    fn new(format: Format, headers: &'a [&'static str], out: W) -> Self {
+    pub(super) fn new(format: Format, headers: &'a [&'a str], out: W) -> Self {
         Self { format, headers, out, widths: None, waiting: Vec::new(), count: 0 }
     }
 
-    fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
+    pub(super) fn row(&mut self, cells: Vec<Cell>) -> io::Result<()> {
         self.count += 1;
         match self.format {
             Format::Json => {
@@ -180,7 +180,7 @@ impl<'a, W: Write> Printer<'a, W> {
         writeln!(self.out, "{}", line.trim_end())
     }
 
-    fn end(mut self) -> io::Result<()> {
+    pub(super) fn end(mut self) -> io::Result<()> {
         match self.format {
             Format::Json => self.out.write_all(if self.count == 0 { b"[]\n" } else { b"]\n" })?,
             Format::Csv if self.count == 0 => self.csv_headers()?,
@@ -191,11 +191,8 @@ impl<'a, W: Write> Printer<'a, W> {
     }
 }
 
-/// The list of rows.
-pub(super) struct List<'a, W: Write>(Printer<'static, &'a mut W>);
-
-/// Its columns.
-const LIST: [&str; 14] = [
+/// The columns of the list of rows.
+pub(super) const LIST: [&str; 14] = [
     "event",
     "opened",
     "closed",
@@ -212,40 +209,30 @@ const LIST: [&str; 14] = [
     "reason",
 ];
 
-impl<'a, W: Write> List<'a, W> {
-    pub(super) fn new(format: Format, out: &'a mut W) -> Self {
-        Self(Printer::new(format, &LIST, out))
-    }
-
-    pub(super) fn add(&mut self, row: &Row) -> io::Result<()> {
-        self.0.row(vec![
-            Cell::Text(row.event.name().to_owned()),
-            Cell::Time(row.opened),
-            row.closed.map_or(Cell::None, Cell::Time),
-            Cell::text(row.user.as_deref()),
-            Cell::text(row.task_id.as_deref()),
-            Cell::text(row.name.as_deref()),
-            Cell::text(row.node.as_deref()),
-            Cell::Text(row.client.to_string()),
-            Cell::Text(row.transport.clone()),
-            Cell::text(row.protocol.as_deref()),
-            row.seconds.map_or(Cell::None, Cell::Seconds),
-            Cell::Bytes(row.bytes_up),
-            Cell::Bytes(row.bytes_down),
-            Cell::text(row.reason.as_deref()),
-        ])
-    }
-
-    pub(super) fn end(self) -> io::Result<()> {
-        self.0.end()
-    }
+/// The cells of a row in that list.
+pub(super) fn cells(row: &Row) -> Vec<Cell> {
+    vec![
+        Cell::Text(typed(&row.event)),
+        Cell::Time(row.opened),
+        row.closed.map_or(Cell::None, Cell::Time),
+        Cell::text(row.user.as_deref()),
+        Cell::text(row.task_id.as_deref()),
+        Cell::text(row.name.as_deref()),
+        Cell::text(row.node.as_deref()),
+        Cell::Text(row.client.to_string()),
+        Cell::Text(row.transport.clone()),
+        Cell::text(row.protocol.as_deref()),
+        row.seconds.map_or(Cell::None, Cell::Seconds),
+        Cell::Bytes(row.bytes_up),
+        Cell::Bytes(row.bytes_down),
+        Cell::text(row.reason.as_deref()),
+    ]
 }
 
 /// Prints sums. A table ends with those of all rows.
 pub(super) fn sums(sums: Sums, format: Format, out: &mut impl Write) -> io::Result<()> {
-    let headers =
-        [sums.by.header(), "name", "sessions", "open", "refused", "seconds", "longest", "bytes_up", "bytes_down"];
-    let has_names = sums.by.header() == "vps";
+    let (by, has_names) = (typed(&sums.by), sums.by == By::Vps);
+    let headers = [by.as_str(), "name", "sessions", "open", "refused", "seconds", "longest", "bytes_up", "bytes_down"];
     let headers: Vec<_> = headers.into_iter().filter(|header| has_names || *header != "name").collect();
     let total = sums.total.clone();
     let mut printer = Printer::new(format, &headers, out);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-use super::line::{Event, Read, Row};
+use super::line::{Event, Row};
 
 /// Most tunnels that are held as open. Beyond that, the earliest one counts as one without an end.
 pub(super) const MOST_OPEN: usize = 1_000_000;
@@ -30,9 +30,8 @@ pub(super) struct Pairing {
 
 impl Pairing {
     /// Takes a line. Returns the rows that are whole now.
-    pub(super) fn take(&mut self, read: Read) -> Vec<Row> {
-        let Read { row, tunnel } = read;
-        match (row.event, tunnel) {
+    pub(super) fn take(&mut self, row: Row) -> Vec<Row> {
+        match (row.event, row.tunnel) {
             (Event::Opened, Some((process, session))) => self.open(Key::Of(process, session), row),
             (Event::HandedOver, Some((process, session))) => match self.close(Key::Of(process, session)) {
                 Some(opened) => self.open(Key::HandedOver(session, opened.client), opened),

@@ -64,17 +64,11 @@ fn whose(session: &Session) -> Whose {
     facts.user.clone().map_or_else(|| Whose::Client(Client::of(facts.client.ip())), Whose::User)
 }
 
-/// The sessions of which one has to end.
-enum Among {
-    Of(Whose),
-    WithMemory,
-}
-
 /// One resumable tunnel.
 pub(crate) struct Held {
     id: SessionId,
     key: Key,
-    session: Arc<Session>,
+    pub(crate) session: Arc<Session>,
     state: Mutex<State>,
 }
 
@@ -86,13 +80,6 @@ struct State {
     fresh: Option<(Fresh, SocketAddr)>,
     over: Option<Reason>,
     memory: usize,
-}
-
-impl Held {
-    /// The tunnel's session.
-    pub(crate) fn session(&self) -> &Session {
-        &self.session
-    }
 }
 
 impl Resumables {
@@ -124,11 +111,16 @@ impl Resumables {
         let keep = self.parked.keep;
         let granted = Answered::New { id, key: public, keep: keep.as_secs(), window: MOST_WINDOW as u64 };
         session.change_away(|_| {});
-        let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::default() });
-        lock(&self.known).sessions.insert(id, Arc::clone(&held));
-        let slot = Slot { held, all: Arc::clone(self), check_at: None };
+        let slot = self.slot(Held { id, key, session: session.shared(), state: Mutex::default() });
         let answer = answer::established(granted);
         Ok(Box::new(Resumable::new(Role::Gateway, client, Vec::new(), answer, keep, slot)))
+    }
+
+    /// The tunnel's end of `held`, which is known from now on.
+    fn slot(self: &Arc<Self>, held: Held) -> Slot {
+        let held = Arc::new(held);
+        lock(&self.known).sessions.insert(held.id, Arc::clone(&held));
+        Slot { held, all: Arc::clone(self), check_at: None }
     }
 
     /// Takes a tunnel from a previous process: the carrier of its client, which is away, as [`Lasting::pack`] has packed
@@ -145,9 +137,7 @@ impl Resumables {
         let slot = |packed: &str| {
             let PackedSlot { id, key, n } = serde_json::from_str(packed).ok()?;
             let (id, key, state) = (SessionId(id), Key::from_bytes(key), State { n, ..State::default() });
-            let held = Arc::new(Held { id, key, session: session.shared(), state: Mutex::new(state) });
-            lock(&self.known).sessions.insert(id, Arc::clone(&held));
-            Some(Slot { held, all: Arc::clone(self), check_at: None })
+            Some(self.slot(Held { id, key, session: session.shared(), state: Mutex::new(state) }))
         };
         // Sessions live on although this process lets no new tunnel be resumed.
         let keep = if self.are_offered() { self.parked.keep } else { LAST_KEEP };
@@ -223,14 +213,10 @@ impl Resumables {
         (self.wake)(held.session.id);
     }
 
-    /// Ends the session that has been away longest, of these. Returns whether there is one.
-    fn end_oldest(&self, among: &Among, reason: Reason) -> bool {
+    /// Ends the session that has been away longest, among those that this `is_one` of. Returns whether there is one.
+    fn end_oldest(&self, reason: Reason, is_one: impl Fn(&Held) -> bool) -> bool {
         let known = lock(&self.known);
         let parked = |held: &Held| held.session.away()?.parked;
-        let is_one = |held: &Held| match among {
-            Among::Of(of) => whose(&held.session) == *of,
-            Among::WithMemory => lock(&held.state).memory > 0,
-        };
         let away = known
             .sessions
             .values()
@@ -256,10 +242,10 @@ impl Resumables {
     fn check_limit(&self, session: &Session) {
         let whose = whose(session);
         if self.parked.has_too_many(&whose) {
-            let name = whose.to_string();
-            if self.end_oldest(&Among::Of(whose), Reason::TooMany) {
-                self.parked.meet_per_user();
-                self.records.notices.warn_too_many_parked(&name, self.parked.most_of_user());
+            let parked = &self.parked.per_user;
+            if self.end_oldest(Reason::TooMany, |held| self::whose(&held.session) == whose) {
+                parked.meet();
+                self.records.notices.warn_too_many_parked(&whose.to_string(), parked.most.number);
             }
         }
     }
@@ -272,13 +258,13 @@ impl Resumables {
 
     /// Notes a change of the memory that a session takes. Returns how much it may take.
     fn note_memory(&self, before: usize, now: usize) -> usize {
-        let (all, most) = (self.parked.note_bytes(before, now), self.parked.most_bytes());
+        let (all, most) = (self.parked.note_bytes(before, now), self.parked.memory.most.number);
         self.records.metrics.replay_bytes.set(all as u64);
         if all <= most / 2 {
             return MOST_WINDOW;
         }
-        if all > most && self.end_oldest(&Among::WithMemory, Reason::NoMemory) {
-            self.parked.meet_memory();
+        if all > most && self.end_oldest(Reason::NoMemory, |held| lock(&held.state).memory > 0) {
+            self.parked.memory.meet();
             self.records.notices.warn_replay_memory(most / (1024 * 1024));
         }
         SMALL_WINDOW

@@ -19,14 +19,14 @@ use crate::lock::lock;
 pub(crate) type EndTunnel = Arc<dyn Fn(u64, EndedBy) -> bool + Send + Sync>;
 
 /// All open tunnels.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Sessions {
     last_id: AtomicU64,
     open: Mutex<Open>,
     records: Records,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Open {
     sessions: BTreeMap<u64, Arc<Session>>,
     /// Bytes of the closed tunnels, up and down. They are under the same lock as the open tunnels, so at any time each
@@ -89,7 +89,7 @@ impl Sessions {
 
     fn entry(self: &Arc<Self>, session: Arc<Session>, permit: Permit) -> OpenSession {
         let sessions = Arc::clone(self);
-        OpenSession { session, sessions, ending: Ending::Fault, is_handed_over: false, _permit: permit }
+        OpenSession { session, sessions, ending: Some(Ending::Fault), _permit: permit }
     }
 
     /// The open tunnels, the oldest first.
@@ -141,26 +141,23 @@ impl Sessions {
 }
 
 /// A tunnel's entry among the open ones, with its permit.
-#[derive(Debug)]
 pub(crate) struct OpenSession {
     session: Arc<Session>,
     sessions: Arc<Sessions>,
-    ending: Ending,
-    is_handed_over: bool,
+    /// `None` if another process has the tunnel.
+    ending: Option<Ending>,
     _permit: Permit,
 }
 
 impl OpenSession {
     /// Closes the entry. An entry that is only dropped counts as a fault.
     pub(crate) fn close(mut self, ending: Ending) {
-        self.ending = ending;
+        self.ending = Some(ending);
     }
-}
 
-impl OpenSession {
     /// Removes the entry, since another process carries the tunnel on.
     pub(crate) fn hand_over(mut self) {
-        self.is_handed_over = true;
+        self.ending = None;
     }
 
     /// The session for its other owners.
@@ -179,7 +176,7 @@ impl std::ops::Deref for OpenSession {
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
-        self.sessions.close(&self.session, (!self.is_handed_over).then_some(self.ending));
+        self.sessions.close(&self.session, self.ending);
     }
 }
 
@@ -239,8 +236,9 @@ pub(crate) mod tests {
         sessions.count_users();
         let of = |user: Option<&str>| {
             let users = sessions.by_user().unwrap();
-            let found = users.into_iter().find(|totals| totals.user.as_deref() == user).unwrap();
-            (found.open, found.bytes_up, found.bytes_down)
+            let Totals { open, bytes_up, bytes_down } =
+                users.into_iter().find(|totals| totals.user.as_deref() == user).unwrap().totals;
+            (open, bytes_up, bytes_down)
         };
         let first = tunnel(&sessions, Some("alice"));
         let open: Vec<_> = (0..MOST_USERS).map(|n| tunnel(&sessions, Some(&format!("user{n}")))).collect();

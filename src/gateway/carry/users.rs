@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::gateway::words::session::{Session, UserTotals};
+use crate::gateway::words::session::{Session, Totals, UserTotals};
 
 /// Most users that are counted apart.
 pub(crate) const MOST_USERS: usize = 200;
@@ -41,15 +41,14 @@ impl Users {
     pub(super) fn totals<'s>(&self, open: impl Iterator<Item = &'s Arc<Session>>) -> Vec<UserTotals> {
         let of = |user: Option<&Arc<str>>, (bytes_up, bytes_down): (u64, u64)| UserTotals {
             user: user.cloned(),
-            open: 0,
-            bytes_up,
-            bytes_down,
+            totals: Totals { open: 0, bytes_up, bytes_down },
         };
         let mut rest = of(None, self.rest);
         let mut users: BTreeMap<_, _> =
             self.closed.iter().map(|(user, closed)| (user, of(Some(user), *closed))).collect();
         for session in open {
-            let totals = session.facts.user.as_ref().and_then(|user| users.get_mut(user)).unwrap_or(&mut rest);
+            let user = session.facts.user.as_ref().and_then(|user| users.get_mut(user)).unwrap_or(&mut rest);
+            let totals = &mut user.totals;
             let (up, down) = session.bytes();
             totals.open += 1;
             totals.bytes_up += up;

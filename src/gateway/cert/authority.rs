@@ -1,6 +1,6 @@
 //! The CA: made, loaded, and signing.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,6 @@ use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 
 use super::arguments::{ClientName, Name, subject_of};
-use super::day::day;
 use super::pair::{self, Pair};
 use crate::settings::Pins;
 use crate::tls::provider;
@@ -31,9 +30,9 @@ const MAX_HOST: usize = 30;
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
-    pem: String,
+    pub(super) pem: String,
     /// Its end, in seconds since 1970.
-    until: u64,
+    pub(super) until: u64,
     /// It signs its own certificate, so nobody needs another one to trust it.
     is_root: bool,
 }
@@ -117,17 +116,8 @@ impl Authority {
         })
     }
 
-    pub(super) fn pem(&self) -> String {
-        self.pem.clone()
-    }
-
     pub(super) fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
-    }
-
-    /// Its end, in seconds since 1970.
-    pub(super) fn until(&self) -> u64 {
-        self.until
     }
 }
 
@@ -159,6 +149,12 @@ fn alternative(name: &Name) -> Result<SanType, Error> {
         Name::Dns(name) => SanType::DnsName(name.as_str().try_into()?),
         Name::Address(address) => SanType::IpAddress(*address),
     })
+}
+
+/// The day of a time in seconds since 1970, in UTC.
+pub(super) fn day(seconds: u64) -> String {
+    let time = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+    time.split('T').next().unwrap_or_default().to_owned()
 }
 
 /// The pin of a public key (SubjectPublicKeyInfo).

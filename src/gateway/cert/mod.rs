@@ -10,7 +10,6 @@
 
 mod arguments;
 mod authority;
-mod day;
 mod files;
 mod pair;
 mod printed;
@@ -89,7 +88,7 @@ impl Ca {
         }
         vec![
             NewFile::private(&self.files.key, self.authority.key_pem(), false),
-            NewFile::public(&self.files.certificate, self.authority.pem(), false),
+            NewFile::public(&self.files.certificate, self.authority.pem.clone(), false),
         ]
     }
 }

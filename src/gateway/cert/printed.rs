@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::arguments::{ClientName, Name};
-use super::authority::Authority;
-use super::day::day;
+use super::authority::{Authority, day};
 use crate::gateway::words::PROGRAM;
+use crate::sys::Shell;
 
 /// The port in the examples.
 const PORT: u16 = 8443;
@@ -24,7 +24,7 @@ pub(super) struct Server<'a> {
 /// The text about the files of a server.
 pub(super) fn server(made: &Server<'_>) -> String {
     let Server { folder, names, ca, pin, .. } = made;
-    let (ca_until, until) = (day(ca.until()), day(made.until));
+    let (ca_until, until) = (day(ca.until), day(made.until));
     let listed = names.iter().map(Name::to_string).collect::<Vec<_>>().join(", ");
     let mut text = format!("In {}:\n", folder.display());
     if made.ca_is_new {
@@ -36,7 +36,7 @@ pub(super) fn server(made: &Server<'_>) -> String {
     let kind = if made.is_renewal { "a renewed certificate" } else { "a certificate" };
     text += &format!("  server.pem  {kind} for {listed}, until {until}\n");
     text += "  server.key  its private key\n";
-    if made.until == ca.until() {
+    if made.until == ca.until {
         text += "The certificate ends with its CA: make a new CA before that.\n";
     }
     let (certificate, key) = (quoted(&folder.join("server.pem")), quoted(&folder.join("server.key")));
@@ -70,24 +70,5 @@ pub(super) fn client(folder: &Path, client: &ClientName, until: u64, is_renewal:
 
 /// `path` as a word for a POSIX shell.
 fn quoted(path: &Path) -> String {
-    let path = path.display().to_string();
-    let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,".contains(c));
-    if is_plain { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shell_reads_each_word_as_it_is() {
-        for (word, expected) in [
-            ("/etc/k", "/etc/k"),
-            ("/a b/it's", r"'/a b/it'\''s'"),
-            ("https://[::1]:8443", "'https://[::1]:8443'"),
-            ("/$x", "'/$x'"),
-        ] {
-            assert_eq!(quoted(Path::new(word)), expected);
-        }
-    }
+    Shell::Posix.word(path.as_os_str()).display().to_string()
 }

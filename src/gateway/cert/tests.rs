@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::sync::Arc;
 
-use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::UnbufferedServerConnection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::gateway::front::certificates;
 use crate::settings::Trust;
+use crate::tls::Fault;
 use crate::tls::tests::shake_hands_with;
-use crate::tls::{self, Fault};
 
 /// A time: 2026-11-23.
 const NOW: u64 = 1_795_435_200;
@@ -60,19 +59,11 @@ fn trust(folder: &Path) -> Trust {
     Trust { ca_file: Some(folder.join("ca.pem")), ..Trust::default() }
 }
 
+/// The server of a gateway with the files in `folder`. It may ask for a client's certificate.
 fn server(folder: &Path, asks: bool) -> UnbufferedServerConnection {
-    let builder = ServerConfig::builder_with_provider(tls::provider()).with_safe_default_protocol_versions().unwrap();
-    let builder = if asks {
-        let mut roots = RootCertStore::empty();
-        roots.add(tls::certificates(&folder.join("ca.pem")).unwrap().remove(0)).unwrap();
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider());
-        builder.with_client_cert_verifier(verifier.build().unwrap())
-    } else {
-        builder.with_no_client_auth()
-    };
-    let chain = tls::certificates(&folder.join("server.pem")).unwrap();
-    let config = builder.with_single_cert(chain, tls::private_key(&folder.join("server.key")).unwrap()).unwrap();
-    UnbufferedServerConnection::new(Arc::new(config)).unwrap()
+    let [certificate, key, ca] = ["server.pem", "server.key", "ca.pem"].map(|name| folder.join(name));
+    let files = certificates::Files { certificate, key, client_ca: asks.then_some(ca) };
+    UnbufferedServerConnection::new(files.read().unwrap().config).unwrap()
 }
 
 /// The handshake of a client with this trust, which connects to `name`. Both ends must be content.

@@ -51,10 +51,7 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
 
 fn lines(text: &str) -> Result<Vec<IpNet>, ListError> {
     let mut networks = Vec::new();
-    list_file::each_entry(text, |entry| {
-        networks.push(network(entry)?);
-        Ok(())
-    })?;
+    list_file::each_entry(text, |entry| network(entry).map(|network| networks.push(network)))?;
     Ok(networks)
 }
 

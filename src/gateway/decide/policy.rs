@@ -85,11 +85,6 @@ pub(crate) struct HostMachine {
     pub(crate) ssh_proxy: [u16; 2],
 }
 
-/// Whether a client at `ip` is served; `allowed` are the networks that clients are in, `None` for any.
-pub(crate) fn serves(ip: IpAddr, allowed: Option<&Networks>) -> bool {
-    allowed.is_none_or(|networks| networks.contains(ip))
-}
-
 /// Whether the rules let any address of the world in through one of the `listening` addresses.
 pub(crate) fn is_wide_open(listening: &[SocketAddr], allowed: Option<&Networks>) -> bool {
     allowed.is_none() && listening.iter().any(|address| !address.ip().to_canonical().is_loopback())
@@ -224,23 +219,6 @@ mod tests {
 
     fn networks(texts: &[&str]) -> Networks {
         Networks::of(texts.iter().map(|text| network(text).unwrap()))
-    }
-
-    #[test]
-    fn clients_that_are_served() {
-        let lab = networks(&["10.0.0.0/8", "2001:db8::/32"]);
-        for (ip, allowed, served) in [
-            ("203.0.113.9", None, true),
-            ("10.1.2.3", Some(&lab), true),
-            ("::ffff:10.1.2.3", Some(&lab), true),
-            ("11.1.2.3", Some(&lab), false),
-            ("::ffff:11.1.2.3", Some(&lab), false),
-            ("2001:db8::9", Some(&lab), true),
-            ("127.0.0.1", Some(&lab), false),
-            ("10.1.2.3", Some(&Networks::default()), false),
-        ] {
-            assert_eq!(serves(ip.parse().unwrap(), allowed), served, "{ip} {allowed:?}");
-        }
     }
 
     #[test]

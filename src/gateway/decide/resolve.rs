@@ -96,14 +96,12 @@ impl Resolver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::tests::PATIENCE;
     use std::net::Ipv4Addr;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
     use tokio::task::JoinSet;
-
-    /// Longer than anything here takes.
-    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A client's address.
     fn client(n: u8) -> IpAddr {

@@ -4,6 +4,7 @@
 //! [`Rules`] is one consistent set; [`RuleBook`] holds the set in force. [`RuleBook::reload`] reads the files again and
 //! replaces the whole set, or reports the fault and keeps it. Values on the command line itself can't change.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,6 +16,7 @@ use crate::gateway::decide::list_file::ListError;
 use crate::gateway::decide::networks::Networks;
 use crate::gateway::decide::users::Users;
 use crate::gateway::watch::notices::Notices;
+use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::text::excerpt;
 
@@ -34,6 +36,12 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    /// Refuses a client whose address is not served.
+    pub(crate) fn check_served(&self, from: IpAddr) -> Result<(), Refusal> {
+        let is_served = self.clients.as_ref().is_none_or(|clients| clients.contains(from));
+        if is_served { Ok(()) } else { Err(Refusal::AddressNotServed(from.to_string())) }
+    }
+
     /// The user whose certificate has this name.
     pub(crate) fn user_of_certificate(&self, name: &str) -> Option<Arc<str>> {
         match &self.users {
@@ -63,7 +71,7 @@ pub(crate) struct Sources {
 }
 
 /// The rules in force.
-pub struct RuleBook {
+pub(crate) struct RuleBook {
     sources: Sources,
     current: RwLock<Arc<Rules>>,
 }
@@ -145,7 +153,7 @@ mod tests {
     use crate::gateway::watch::notices::tests::Heard;
 
     fn serves(rules: &RuleBook, ip: &str) -> bool {
-        rules.current().clients.as_ref().is_none_or(|clients| clients.contains(ip.parse().unwrap()))
+        rules.current().check_served(ip.parse().unwrap()).is_ok()
     }
 
     #[test]
@@ -171,7 +179,7 @@ mod tests {
         rules.reload(&notices);
         assert_eq!(heard.text().matches("the new rules are in force").count(), 1);
         assert!(!serves(&rules, "10.0.0.1") && serves(&rules, "192.168.0.1") && serves(&rules, "172.16.0.1"));
-        assert!(before.clients.as_ref().unwrap().contains("10.0.0.1".parse().unwrap()));
+        assert!(before.check_served("10.0.0.1".parse().unwrap()).is_ok());
 
         std::fs::write(&clients, "10.0.0.0/8\n").unwrap();
         std::fs::write(&runners, "10.0.0.0/8\nnode1\n").unwrap();

@@ -226,15 +226,13 @@ impl AcceptLoops {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::tests::PATIENCE;
     use crate::gateway::watch::notices::Notices;
     use crate::gateway::watch::notices::tests::Heard;
     use rustix::io::Errno;
     use std::collections::VecDeque;
     use std::sync::Mutex;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    /// Longer than anything here takes; a test that meets it has failed.
-    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A listener that meets these errors before it accepts anything.
     struct Failing {

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::sys::{self, AsFd, BorrowedFd, LocalListener};
 
 /// The listening socket for the admin.
-pub enum AdminSocket {
+pub(crate) enum AdminSocket {
     /// TCP.
     Tcp(TcpListener),
     /// A UNIX socket, and its file if this gateway or one before it has made it.
@@ -17,7 +17,7 @@ pub enum AdminSocket {
 }
 
 /// The file of a UNIX socket that the gateway removes at its end.
-pub struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     identity: String,
 }

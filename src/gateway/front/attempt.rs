@@ -97,31 +97,18 @@ impl<'g> Attempt<'g> {
 
     /// The client gets its tunnel.
     pub(super) fn open(&self, sessions: &Arc<Sessions>, reach: &Reach, permit: Permit) -> OpenSession {
-        let facts = Facts {
-            user: self.user.clone(),
-            client: self.client,
-            transport: self.transport,
-            protocol: self.request.as_ref().map_or(Protocol::Connect, |(protocol, _)| *protocol),
-            vps: reach.id,
-            name: reach.name.clone(),
-            node: Arc::clone(&reach.node),
-        };
         self.records.metrics.setup.observe(self.begun.elapsed());
-        sessions.open(facts, permit)
+        sessions.open(self.facts(reach.id, reach.name.clone(), Arc::clone(&reach.node)), permit)
     }
 
     /// The client's bytes go to the gateway of this name, which has its session.
     pub(super) fn pass_on(&self, sessions: &Arc<Sessions>, vps: TaskId, to: &str, permit: Permit) -> OpenSession {
-        let facts = Facts {
-            user: self.user.clone(),
-            client: self.client,
-            transport: self.transport,
-            protocol: Protocol::Connect,
-            vps,
-            name: None,
-            node: format!("gateway {to}").into(),
-        };
-        sessions.open(facts, permit)
+        sessions.open(self.facts(vps, None, format!("gateway {to}").into()), permit)
+    }
+
+    fn facts(&self, vps: TaskId, name: Option<Arc<str>>, node: Arc<str>) -> Facts {
+        let protocol = self.request.as_ref().map_or(Protocol::Connect, |(protocol, _)| *protocol);
+        Facts { user: self.user.clone(), client: self.client, transport: self.transport, protocol, vps, name, node }
     }
 
     /// The request is refused.

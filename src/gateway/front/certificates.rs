@@ -39,15 +39,15 @@ pub(crate) struct Files {
 }
 
 /// The certificates in force.
-pub struct Certificates {
+pub(crate) struct Certificates {
     files: Files,
     notices: Notices,
     current: RwLock<InForce>,
     seen: Mutex<Seen>,
 }
 
-struct InForce {
-    config: Arc<ServerConfig>,
+pub(crate) struct InForce {
+    pub(crate) config: Arc<ServerConfig>,
     ends: Vec<End>,
 }
 
@@ -140,7 +140,7 @@ impl Files {
         paths.into_iter().flatten().map(version).collect()
     }
 
-    fn read(&self) -> Result<InForce, Failure> {
+    pub(crate) fn read(&self) -> Result<InForce, Failure> {
         let Self { certificate, key, client_ca } = self;
         let chain = tls::certificates(certificate).map_err(|error| error.failure("certificate", certificate))?;
         let mut ends = ends(&chain[..1], certificate);

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use rustls::server::UnbufferedServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::either::Either;
 
 use crate::carrier::{Asynchronous, Carrier, Tls, starts_as_tls};
 use crate::gateway::front::certificates::Certificates;
@@ -122,6 +123,15 @@ impl Client {
         certified::name(tls.stream.get_mut().session().peer_certificates()?.first()?)
     }
 
+    /// What it reads from and writes to.
+    fn stream(&mut self) -> io::Result<Either<&mut TcpStream, &mut Asynchronous<Tls<std::net::TcpStream>>>> {
+        match &mut self.0 {
+            Stream::Tcp(socket) | Stream::Early(socket, _) => Ok(Either::Left(socket)),
+            Stream::Tls(tls) => Ok(Either::Right(&mut tls.stream)),
+            Stream::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
     /// Applies the socket options of a tunnel.
     ///
     /// # Errors
@@ -230,37 +240,21 @@ impl Secured {
 
 impl AsyncRead for Client {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            Stream::Tcp(socket) | Stream::Early(socket, _) => Pin::new(socket).poll_read(context, buffer),
-            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_read(context, buffer),
-            Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        Pin::new(&mut self.get_mut().stream()?).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Client {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().0 {
-            Stream::Tcp(socket) | Stream::Early(socket, _) => Pin::new(socket).poll_write(context, bytes),
-            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_write(context, bytes),
-            Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        Pin::new(&mut self.get_mut().stream()?).poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            Stream::Tcp(socket) | Stream::Early(socket, _) => Pin::new(socket).poll_flush(context),
-            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(context),
-            Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        Pin::new(&mut self.get_mut().stream()?).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().0 {
-            Stream::Tcp(socket) | Stream::Early(socket, _) => Pin::new(socket).poll_shutdown(context),
-            Stream::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(context),
-            Stream::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        Pin::new(&mut self.get_mut().stream()?).poll_shutdown(context)
     }
 }
 
@@ -268,13 +262,11 @@ impl AsyncWrite for Client {
 mod tests {
     use super::*;
     use crate::carrier::tests::secured;
+    use crate::gateway::tests::PATIENCE;
     use std::time::Duration;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::time::timeout;
-
-    /// Longer than anything here takes.
-    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// The client's end of the connection.
     type Far = Asynchronous<Box<dyn Carrier>>;

@@ -10,7 +10,6 @@ use crate::carrier::Reason;
 use crate::gateway::api_proxy::ApiProxy;
 use crate::gateway::carry::relay::{EarlyData, Relays};
 use crate::gateway::carry::resumable::{Held, Resumables};
-use crate::gateway::carry::session::Sessions;
 use crate::gateway::decide::networks::canonical;
 use crate::gateway::front::attempt::Attempt;
 use crate::gateway::front::client::{Client, Insecure};
@@ -38,7 +37,6 @@ const FIRST_BYTES: Duration = Duration::from_millis(100);
 pub(crate) struct Gateway {
     pub(crate) terms: Terms,
     pub(crate) upstreams: Upstreams,
-    pub(crate) sessions: Arc<Sessions>,
     pub(crate) relays: Arc<Relays>,
     pub(crate) resumables: Arc<Resumables>,
     /// The other gateways of the cluster.
@@ -101,7 +99,7 @@ impl Gateway {
         let is_peer = passed && self.peers.have(attempt.address(), &self.upstreams.resolver).await;
         // A peer has checked its own clients.
         if !is_peer {
-            self.upstreams.check_served(attempt.address())?;
+            self.terms.rules.current().check_served(attempt.address())?;
         }
         let failed = &self.terms.limits.failed_resumptions;
         // A peer counts the failures of its own clients.
@@ -115,7 +113,7 @@ impl Gateway {
         }?;
         tried.inspect(|tried| failed.forgive(tried));
         let Found::Here(held) = found else { return Ok(found) };
-        match self.upstreams.may_continue(connect, held.session(), attempt).await {
+        match self.upstreams.may_continue(connect, &held.session, attempt).await {
             Ok(()) => Ok(Found::Here(held)),
             Err(refusal) => {
                 if refusal.ends_session() {
@@ -204,7 +202,7 @@ impl Connection<'_> {
     async fn read_request(mut self) -> Option<(Self, Request)> {
         let terms = &self.gateway.terms;
         let heads = &terms.limits.heads;
-        let (proxied, own) = (terms.proxy_protocol, terms.guard.names());
+        let (proxied, own) = (terms.proxy_protocol, &terms.guard.names);
         let has_api = self.gateway.api.is_some();
         let read = incoming::read(&mut self.client, &mut self.received, self.peer, proxied, heads, own, has_api);
         let (address, incoming) = tokio::select! {
@@ -234,8 +232,7 @@ impl Connection<'_> {
                 self.attempt.note_certificate(self.client.certified_name());
                 self.attempt.note_request(&request);
                 let Err(refusal) = has_room else { return Some((self, request)) };
-                self.attempt.refuse(&refusal);
-                closing::send_at_once(&mut self.client, &answer::refuse(&request, &refusal));
+                self.refuse_at_once(&request, &refusal);
                 None
             }
             Incoming::Fault(answer, fault) => {
@@ -299,9 +296,7 @@ impl Connection<'_> {
             }
             upstream = self.gateway.upstreams.open(request, &mut self.attempt) => upstream,
             () = self.handshake.dropped() => {
-                let refusal = Refusal::Limit("others wait, and neither the Host nor the VPS has answered".to_owned());
-                self.attempt.refuse(&refusal);
-                closing::send_at_once(&mut self.client, &answer::refuse(request, &refusal));
+                self.make_room(request, "neither the Host nor the VPS has answered");
                 return None;
             }
         };
@@ -333,12 +328,7 @@ impl Connection<'_> {
         let found = tokio::select! {
             biased;
             found = self.gateway.resume(connect, continues, &mut self.attempt) => found,
-            () = self.handshake.dropped() => {
-                let refusal = Refusal::Limit("others wait, and the Host has not answered".to_owned());
-                self.attempt.refuse(&refusal);
-                closing::send_at_once(&mut self.client, &answer::refuse(request, &refusal));
-                return;
-            }
+            () = self.handshake.dropped() => return self.make_room(request, "the Host has not answered"),
         };
         let refusal = match found {
             Ok(Found::Here(held)) => {
@@ -370,7 +360,7 @@ impl Connection<'_> {
         up.append(&mut client.take_ahead());
         let Holder { name, carrier, early, delivered } = holder;
         let Ok(VpsRef::Id(vps)) = connect.target else { return };
-        let session = attempt.pass_on(&gateway.sessions, vps, &name, permit);
+        let session = attempt.pass_on(&gateway.roster.sessions, vps, &name, permit);
         drop(attempt);
         let down = [answer::established(resume::Answered::Continued(delivered)), early].concat();
         match client.into_carrier() {
@@ -383,7 +373,7 @@ impl Connection<'_> {
         let Self { gateway, mut client, attempt, received: mut early, .. } = self;
         early.append(&mut client.take_ahead());
         let Upstream { reach, vps, permit } = upstream;
-        let session = attempt.open(&gateway.sessions, &reach, permit);
+        let session = attempt.open(&gateway.roster.sessions, &reach, permit);
         drop(attempt);
         let yes = if matches!(request, Request::Connect(_)) { answer::ESTABLISHED } else { answer::SUCCESS };
         // A tunnel lives long: it keeps the early data, and not the room that the request took.
@@ -406,6 +396,17 @@ impl Connection<'_> {
         }
         let early = EarlyData { up: early, down: Vec::new(), answer: yes };
         gateway.relays.carry(client, Box::new(vps), early, session);
+    }
+
+    /// Refuses the request in favour of a newcomer, since something takes long.
+    fn make_room(&mut self, request: &Request, what: &str) {
+        self.refuse_at_once(request, &Refusal::Limit(format!("others wait, and {what}")));
+    }
+
+    /// Refuses the request of a client that is not waited for.
+    fn refuse_at_once(&mut self, request: &Request, refusal: &Refusal) {
+        self.attempt.refuse(refusal);
+        closing::send_at_once(&mut self.client, &answer::refuse(request, refusal));
     }
 
     /// Writes the last answer. The client may take its time for it, unless a newcomer needs the place.

@@ -11,15 +11,15 @@ use crate::gateway::limits::MORE_FILES;
 use crate::sys;
 
 /// The listening sockets of a gateway. They are bound before anything is served, so the ports are known.
-pub struct Listeners {
+pub(crate) struct Listeners {
     /// For tunnels.
-    pub tunnels: Vec<TcpListener>,
+    pub(crate) tunnels: Vec<TcpListener>,
     /// For tunnels over TLS, with the certificates of [`super::terms::Terms`].
-    pub tls: Vec<TcpListener>,
+    pub(crate) tls: Vec<TcpListener>,
     /// For the read-only Host API; in inventory mode only.
-    pub api: Option<TcpListener>,
+    pub(crate) api: Option<TcpListener>,
     /// For the admin.
-    pub admin: Option<AdminSocket>,
+    pub(crate) admin: Option<AdminSocket>,
 }
 
 impl Listeners {

@@ -65,7 +65,7 @@ impl SessionRequest<'_> {
         // A gateway has checked its own clients.
         let is_others = asked.here && self.peers.have(attempt.address(), &self.upstreams.resolver).await;
         if !is_others {
-            self.upstreams.check_served(attempt.address()).map_err(|refusal| of(&refusal))?;
+            self.upstreams.rules.current().check_served(attempt.address()).map_err(|refusal| of(&refusal))?;
         }
         let known = self.who().await?;
         let reach = match asked.here {

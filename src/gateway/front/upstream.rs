@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::gateway::decide::dial::{self, DialError};
 use crate::gateway::decide::directory::{Asker, Directory};
 use crate::gateway::decide::line_protocol::LineAccess;
-use crate::gateway::decide::policy::{self, Denied, HostMachine, Runners, Why};
+use crate::gateway::decide::policy::{Denied, HostMachine, Runners, Why};
 use crate::gateway::decide::resolve::{Resolver, Unresolved};
 use crate::gateway::decide::rules::{RuleBook, Rules};
 use crate::gateway::front::attempt::Attempt;
@@ -72,12 +72,6 @@ impl Upstreams {
         }
     }
 
-    /// Refuses a client whose address is not served.
-    pub(super) fn check_served(&self, from: IpAddr) -> Result<(), Refusal> {
-        let is_served = policy::serves(from, self.rules.current().clients.as_ref());
-        if is_served { Ok(()) } else { Err(Refusal::AddressNotServed(from.to_string())) }
-    }
-
     /// Whether the caller may continue the tunnel of `session`. A Host that gives no answer soon changes nothing, as with
     /// tunnels that are open.
     pub(super) async fn may_continue(
@@ -125,9 +119,7 @@ impl Upstreams {
     ) -> Result<Upstream, Refusal> {
         let (from, metrics) = (attempt.address(), &self.records.metrics);
         let deadline = Instant::now() + SETUP_LIMIT;
-        if !policy::serves(from, rules.clients.as_ref()) {
-            return Err(Refusal::AddressNotServed(from.to_string()));
-        }
+        rules.check_served(from)?;
         let admitted = timeout_at(deadline, self.directory.reach(vps, asker, metrics)).await;
         let too_late = || Refusal::HostSilent(format!("it took longer than {} s", SETUP_LIMIT.as_secs()));
         let admitted = admitted.unwrap_or_else(|_| Err(too_late()));

@@ -94,43 +94,35 @@ enum Body {
 fn answer(cluster: &Cluster, method: &Method, path: &str, query: &str) -> (StatusCode, Body) {
     let detail = |status, text: &str| (status, Body::Object(json!({ "detail": text })));
     let body = match path.strip_prefix("/api/") {
+        // A Host may have such a call, which changes something: this API is read-only.
+        Some(_) if method != Method::GET => return detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
         Some("vps") => Body::List(List::Vps),
         Some("vps/status") => Body::List(List::CurrentVps),
         // A Host without authentication has one user, to which no VPS is assigned.
         Some("vps/my") => Body::Object(json!([])),
         Some("nodes") => Body::List(List::Nodes),
-        Some("auth/me") if method == Method::GET => {
-            return detail(StatusCode::SERVICE_UNAVAILABLE, STAND_ALONE);
-        }
+        Some("auth/me") => return detail(StatusCode::SERVICE_UNAVAILABLE, STAND_ALONE),
         Some("auth/status") => Body::Object(json!({ "auth_enabled": false, "session_expire_hours": null })),
         Some("health") => match hostname(query) {
             None => Body::List(List::Health),
             Some(name) => match objects::health_of(cluster, &name) {
                 Some(node) => Body::Object(node),
-                None if method == Method::GET => {
+                None => {
                     let text = format!("Node {} not found in health data.", excerpt(&name));
                     return detail(StatusCode::NOT_FOUND, &text);
                 }
-                None => Body::Object(Value::Null),
             },
         },
         Some(path) => match path.strip_prefix("status/").filter(|id| !id.is_empty() && !id.contains('/')) {
-            Some(_) if method != Method::GET => Body::Object(Value::Null),
             Some(id) => match task(cluster, id) {
                 Ok(task) => Body::Object(task),
                 Err((status, detail)) => return (status, Body::Object(detail)),
             },
-            // A Host has such calls, which change something: this API is read-only.
-            None if method != Method::GET => Body::Object(Value::Null),
             None => return detail(StatusCode::NOT_FOUND, "Not Found"),
         },
         None => return detail(StatusCode::NOT_FOUND, "Not Found"),
     };
-    if method == Method::GET {
-        (StatusCode::OK, body)
-    } else {
-        detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
-    }
+    (StatusCode::OK, body)
 }
 
 fn task(cluster: &Cluster, id: &str) -> Result<Value, (StatusCode, Value)> {

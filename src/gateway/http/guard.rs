@@ -28,7 +28,7 @@ const DESTINATION: &str = "sec-fetch-dest";
 /// The names that a request may ask for.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
-    names: Arc<[String]>,
+    pub(crate) names: Arc<[String]>,
 }
 
 impl Guard {
@@ -36,11 +36,6 @@ impl Guard {
     pub(crate) fn new(more: &[String]) -> Self {
         let own = ["localhost".to_owned(), sys::host_name()];
         Self { names: own.into_iter().chain(more.iter().cloned()).filter(|name| !name.is_empty()).collect() }
-    }
-
-    /// The names that it knows.
-    pub(crate) fn names(&self) -> &[String] {
-        &self.names
     }
 
     /// Whether the request may be answered. The error says why not.

@@ -43,7 +43,7 @@ impl HandOver {
             let purpose = if socket.has_own_file() { Purpose::AdminWithFile } else { Purpose::Admin };
             (purpose, socket.as_fd())
         });
-        let lines = previous.sockets().iter().map(|line| (Purpose::Line, line.as_fd()));
+        let lines = previous.sockets.iter().map(|line| (Purpose::Line, line.as_fd()));
         let all = tunnels.chain(tls).chain(api).chain(admin).chain(lines);
         let sockets = all.map(|(purpose, socket)| Ok((purpose, socket.try_clone_to_owned()?)));
         Ok(Self { sockets: sockets.collect::<io::Result<_>>()? })
@@ -101,7 +101,7 @@ impl HandOver {
 /// Passes a descriptor. A socket whose buffer is full is waited for, and so [`START_LIMIT`] holds for a successor that
 /// doesn't read.
 async fn pass(to: &tokio::net::UnixStream, socket: BorrowedFd<'_>, purpose: Purpose) -> io::Result<()> {
-    to.async_io(Interest::WRITABLE, || sys::pass_descriptor(to.as_fd(), socket, purpose.byte())).await
+    to.async_io(Interest::WRITABLE, || sys::pass_descriptor(to.as_fd(), socket, purpose as u8)).await
 }
 
 /// Starts this program again, with one end of a socket as its stdin. This process keeps no copy of that end, so the end
@@ -138,11 +138,9 @@ impl Successor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::tests::PATIENCE;
     use std::net::TcpListener;
     use std::sync::mpsc::channel;
-
-    /// Longer than anything here takes.
-    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// More sockets than the buffer of a UNIX socket takes.
     fn many() -> HandOver {
@@ -179,7 +177,7 @@ mod tests {
         let version = timeout(PATIENCE, many().give(ours, line, sessions)).await.expect("it waits for ever").unwrap();
         assert_eq!(version, 7);
         let mut bytes = successor.join().unwrap();
-        assert_eq!([bytes.pop(), bytes.pop()], [Some(Purpose::Line.byte()), Some(Purpose::Sessions.byte())]);
-        assert_eq!(bytes, vec![Purpose::Tunnels.byte(); 400]);
+        assert_eq!([bytes.pop(), bytes.pop()], [Some(Purpose::Line as u8), Some(Purpose::Sessions as u8)]);
+        assert_eq!(bytes, vec![Purpose::Tunnels as u8; 400]);
     }
 }

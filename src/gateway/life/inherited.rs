@@ -18,7 +18,8 @@ use crate::sys::{self, OwnedFd};
 #[derive(Default)]
 pub(crate) struct Inherited {
     sockets: Vec<(Purpose, OwnedFd)>,
-    predecessor: Option<Predecessor>,
+    /// The gateway that this process replaces.
+    pub(crate) predecessor: Option<Predecessor>,
 }
 
 impl Inherited {
@@ -74,11 +75,6 @@ impl Inherited {
     /// Takes the socket on which the gateway that this process replaces passes its resumable tunnels on.
     pub(crate) fn sessions(&mut self) -> Option<OwnedFd> {
         self.take_for(Purpose::Sessions).next()
-    }
-
-    /// The gateway that this process replaces.
-    pub(crate) fn predecessor(self) -> Option<Predecessor> {
-        self.predecessor
     }
 }
 

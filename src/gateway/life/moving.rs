@@ -13,11 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::gateway::carry::relay::{PackedState, PackedTunnel, Relays};
-use crate::gateway::carry::resumable::Resumables;
-use crate::gateway::carry::session::Sessions;
-use crate::gateway::limits::Tunnels;
-use crate::gateway::watch::notices::Notices;
+use crate::gateway::carry::relay::{PackedState, PackedTunnel};
+use crate::gateway::front::connection::Gateway;
 use crate::gateway::words::session::{Facts, Protocol, Session, Transport};
 use crate::sys::{self, AsFd, OwnedFd};
 use crate::target::TaskId;
@@ -49,20 +46,20 @@ struct Moving {
 }
 
 /// Passes the resumable tunnels of this process on to its successor. Returns how many it took.
-pub(crate) fn give(socket: OwnedFd, relays: &Relays, resumables: &Resumables, notices: &Notices) -> usize {
+pub(crate) fn give(gateway: &Gateway, socket: OwnedFd) -> usize {
     let socket = UnixStream::from(socket);
-    resumables.set_leaving();
+    gateway.resumables.set_leaving();
     let mut given = 0;
     let mut ready = socket.set_read_timeout(Some(LIMIT)).and_then(|()| socket.set_write_timeout(Some(LIMIT)));
     // A tunnel that is on its way from one thread to another is missed the first time.
-    for tunnel in (0..SWEEPS).flat_map(|_| relays.pack()) {
+    for tunnel in (0..SWEEPS).flat_map(|_| gateway.relays.pack()) {
         // After an error, the place of the next message in the stream is unknown.
         ready = ready.map_err(|error| error.kind().into()).and_then(|()| give_one(&socket, tunnel));
         match &ready {
             Ok(()) => given += 1,
             Err(error) => {
                 let failure = Failure::new("a resumable tunnel could not be handed over, and has ended");
-                notices.fault(&failure.because(error));
+                gateway.records.notices.fault(&failure.because(error));
             }
         }
     }
@@ -97,68 +94,60 @@ fn give_one(mut socket: &UnixStream, tunnel: PackedTunnel) -> io::Result<()> {
     Ok(())
 }
 
-/// The parts of this process that carry tunnels on.
-pub(crate) struct Arrivals {
-    pub(crate) relays: Arc<Relays>,
-    pub(crate) resumables: Arc<Resumables>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) tunnels: Arc<Tunnels>,
-}
-
-impl Arrivals {
-    /// Takes the tunnels that come on `socket`, until its end.
-    pub(crate) fn take_all(&self, socket: OwnedFd, notices: &Notices) {
-        let mut socket = UnixStream::from(socket);
-        loop {
-            match self.take_one(&mut socket) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    notices.fault(&Failure::new("a resumable tunnel could not be taken over").because(&error));
-                    break;
-                }
+/// Takes the tunnels that come on `socket`, until its end.
+pub(crate) fn take_all(gateway: &Gateway, socket: OwnedFd) {
+    let mut socket = UnixStream::from(socket);
+    loop {
+        match take_one(gateway, &mut socket) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                let failure = Failure::new("a resumable tunnel could not be taken over");
+                gateway.records.notices.fault(&failure.because(&error));
+                break;
             }
         }
-        self.resumables.set_arriving(false);
     }
+    gateway.resumables.set_arriving(false);
+}
 
-    fn take_one(&self, socket: &mut UnixStream) -> io::Result<bool> {
-        let Some((_, vps)) = sys::receive_descriptor(socket.as_fd())? else { return Ok(false) };
-        let mut length = [0; 4];
-        socket.read_exact(&mut length)?;
-        let length = u32::from_be_bytes(length);
-        if length > LONGEST {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut text = vec![0; length as usize];
-        socket.read_exact(&mut text)?;
-        let moving: Moving = serde_json::from_slice(&text).map_err(io::Error::other)?;
-        self.carry_on(moving, TcpStream::from(vps))?;
-        socket.write_all(&[VPS])?;
-        Ok(true)
+fn take_one(gateway: &Gateway, socket: &mut UnixStream) -> io::Result<bool> {
+    let Some((_, vps)) = sys::receive_descriptor(socket.as_fd())? else { return Ok(false) };
+    let mut length = [0; 4];
+    socket.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length);
+    if length > LONGEST {
+        return Err(io::ErrorKind::InvalidData.into());
     }
+    let mut text = vec![0; length as usize];
+    socket.read_exact(&mut text)?;
+    let moving: Moving = serde_json::from_slice(&text).map_err(io::Error::other)?;
+    carry_on(gateway, moving, TcpStream::from(vps))?;
+    socket.write_all(&[VPS])?;
+    Ok(true)
+}
 
-    fn carry_on(&self, moving: Moving, vps: TcpStream) -> io::Result<()> {
-        let Moving { id, user, client, transport, vps: task, name, node, age_ms, bytes, away, state } = moving;
-        let user: Option<Arc<str>> = user.map(Into::into);
-        let transport = Transport::ALL.into_iter().find(|known| known.name() == transport);
-        let facts = Facts {
-            user: user.clone(),
-            client,
-            transport: transport.unwrap_or(Transport::Tcp),
-            protocol: Protocol::Connect,
-            vps: TaskId::parse(&task).ok_or(io::ErrorKind::InvalidData)?,
-            name: name.map(Into::into),
-            node: node.into(),
-        };
-        let session = Session::taken_over(id, facts, Duration::from_millis(age_ms), bytes);
-        session.change_away(|own| (own.client, own.moves) = away);
-        let session = self.sessions.take_over(session, self.tunnels.take_over(client.ip(), user));
-        let (before, _) = sys::socket_pair()?;
-        // To the system, it is a stream socket as any other.
-        let before = Box::new(TcpStream::from(before));
-        let client = self.resumables.unpack(&state.client, before, &session)?;
-        self.relays.carry_on(state, client, Box::new(vps), session);
-        Ok(())
-    }
+fn carry_on(gateway: &Gateway, moving: Moving, vps: TcpStream) -> io::Result<()> {
+    let Moving { id, user, client, transport, vps: task, name, node, age_ms, bytes, away, state } = moving;
+    let user: Option<Arc<str>> = user.map(Into::into);
+    let transport = Transport::ALL.into_iter().find(|known| known.name() == transport);
+    let facts = Facts {
+        user: user.clone(),
+        client,
+        transport: transport.unwrap_or(Transport::Tcp),
+        protocol: Protocol::Connect,
+        vps: TaskId::parse(&task).ok_or(io::ErrorKind::InvalidData)?,
+        name: name.map(Into::into),
+        node: node.into(),
+    };
+    let session = Session::taken_over(id, facts, Duration::from_millis(age_ms), bytes);
+    session.change_away(|own| (own.client, own.moves) = away);
+    let permit = gateway.terms.limits.tunnels.take_over(client.ip(), user);
+    let session = gateway.roster.sessions.take_over(session, permit);
+    let (before, _) = sys::socket_pair()?;
+    // To the system, it is a stream socket as any other.
+    let before = Box::new(TcpStream::from(before));
+    let client = gateway.resumables.unpack(&state.client, before, &session)?;
+    gateway.relays.carry_on(state, client, Box::new(vps), session);
+    Ok(())
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 /// An order to a gateway that serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
+pub(crate) enum Order {
     /// Read again what an admin may have changed (SIGHUP).
     Reload,
     /// Hand the listening sockets over to a new process, and exit when the last tunnel has ended (SIGUSR2).

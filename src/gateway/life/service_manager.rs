@@ -14,7 +14,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 /// The service manager, if there is one that listens.
 #[derive(Clone, Default)]
-pub struct ServiceManager {
+pub(crate) struct ServiceManager {
     socket: Option<OsString>,
 }
 
@@ -76,8 +76,9 @@ mod tests {
 
     #[test]
     fn messages_reach_a_path_and_an_abstract_name() {
-        let path = std::env::temp_dir().join(format!("kohakuriver-notify-{}", std::process::id()));
-        let mut listening = vec![(UnixDatagram::bind(&path).unwrap(), path.clone().into_os_string())];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let mut listening = vec![(UnixDatagram::bind(&path).unwrap(), path.into_os_string())];
         #[cfg(target_os = "linux")]
         {
             use std::os::linux::net::SocketAddrExt;
@@ -99,7 +100,6 @@ mod tests {
             manager.handed_over(42);
             assert!(heard(&socket).starts_with("MAINPID=42\n"));
         }
-        std::fs::remove_file(path).unwrap();
         assert!(ServiceManager { socket: Some("/nonexistent/notify".into()) }.ready().is_err());
         ServiceManager::default().ready().unwrap();
     }

@@ -13,23 +13,25 @@
 /// The version of all this. It changes when an older program would misunderstand a newer one.
 pub(super) const VERSION: u8 = 1;
 
-/// The purpose of a socket that is passed. All but [`Purpose::Line`] and [`Purpose::Sessions`] listen.
+/// The purpose of a socket that is passed, and the byte beside it at a hand-over. All but [`Purpose::Line`] and
+/// [`Purpose::Sessions`] listen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub(crate) enum Purpose {
     /// Tunnels.
-    Tunnels,
+    Tunnels = b't',
     /// The Host API of the inventory.
-    Api,
+    Api = b'a',
     /// The admin.
-    Admin,
+    Admin = b'm',
     /// The admin, on a UNIX socket whose file the gateway has made, and removes when it stops.
-    AdminWithFile,
+    AdminWithFile = b'f',
     /// A line to a previous process.
-    Line,
+    Line = b'l',
     /// Tunnels, over TLS.
-    Tls,
+    Tls = b's',
     /// The sessions of resumable tunnels, one after the other.
-    Sessions,
+    Sessions = b'r',
 }
 
 impl Purpose {
@@ -43,22 +45,9 @@ impl Purpose {
         Self::NAMES.iter().find(|(_, known)| *known == name).map_or(Self::Tunnels, |(purpose, _)| *purpose)
     }
 
-    /// The byte beside a socket at a hand-over.
-    pub(super) fn byte(self) -> u8 {
-        match self {
-            Self::Tunnels => b't',
-            Self::Api => b'a',
-            Self::Admin => b'm',
-            Self::AdminWithFile => b'f',
-            Self::Line => b'l',
-            Self::Tls => b's',
-            Self::Sessions => b'r',
-        }
-    }
-
     pub(super) fn of_byte(byte: u8) -> Option<Self> {
         let all = [Self::Tunnels, Self::Api, Self::Admin, Self::AdminWithFile, Self::Line, Self::Tls, Self::Sessions];
-        all.into_iter().find(|purpose| purpose.byte() == byte)
+        all.into_iter().find(|purpose| *purpose as u8 == byte)
     }
 }
 
@@ -95,10 +84,10 @@ mod tests {
             ("", Purpose::Tunnels),
         ] {
             assert_eq!(Purpose::named(name), purpose, "{name}");
-            assert_eq!(Purpose::of_byte(purpose.byte()), Some(purpose));
+            assert_eq!(Purpose::of_byte(purpose as u8), Some(purpose));
         }
         for purpose in [Purpose::AdminWithFile, Purpose::Line, Purpose::Sessions] {
-            assert_eq!(Purpose::of_byte(purpose.byte()), Some(purpose));
+            assert_eq!(Purpose::of_byte(purpose as u8), Some(purpose));
         }
         assert_eq!(Purpose::of_byte(0), None);
     }

@@ -78,12 +78,9 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::limits::tests::ip;
 
     const MOST: u32 = 5;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_waits_after_a_few_attempts() {

@@ -215,18 +215,18 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::limits::tests::{ip, poll};
     use std::pin::pin;
-    use std::task::{Context, Waker};
 
     /// Whether a future is ready at its first poll.
     fn is_ready(future: impl Future) -> bool {
-        pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        poll(pin!(future)).is_some()
     }
 
     const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
     fn enter(handshakes: &Arc<Handshakes>, from: &str) -> Result<Handshake, Full> {
-        handshakes.enter(Some(from.parse().unwrap()))
+        handshakes.enter(Some(ip(from)))
     }
 
     /// How many there are in all, and of one client.

@@ -5,9 +5,6 @@ use std::time::Duration;
 use super::limit::{Limit, Shown};
 use crate::handshake::request::{MaxSize, TooLarge};
 
-/// The default of `--head-timeout`, in seconds. Older Hosts have always given that long.
-pub(super) const DEFAULT_HEAD_SECONDS: u32 = 10;
-
 /// The limits of a request's head, and how often each was exceeded.
 pub(crate) struct Heads {
     pub(crate) time: Duration,

@@ -27,9 +27,9 @@ impl From<usize> for Most {
 }
 
 /// A limit in force.
-pub(super) struct Limit {
+pub(crate) struct Limit {
     name: &'static str,
-    pub(super) most: Most,
+    pub(crate) most: Most,
     met: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ impl Limit {
     }
 
     /// Counts a connection that is refused or dropped for another, or a parked tunnel that ends, because of it.
-    pub(super) fn meet(&self) {
+    pub(crate) fn meet(&self) {
         self.met.fetch_add(1, Ordering::Relaxed);
     }
 

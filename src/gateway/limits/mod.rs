@@ -39,23 +39,11 @@ pub(super) use tunnels::{Permit, Tunnels};
 pub(super) use turns::{Turn, Turns};
 
 use crate::handshake::request::MaxSize;
-use heads::DEFAULT_HEAD_SECONDS;
 
-/// The default of `--max-tunnels`.
-const DEFAULT_MAX_TUNNELS: u32 = 4096;
-/// The default of `--max-handshakes`.
-const DEFAULT_MAX_HANDSHAKES: u32 = 1024;
 /// The part of the tunnels that one client may hold by default: enough for an office behind one address, but not all.
 const CLIENTS_PART: u32 = 2;
 /// The part of the tunnels that one user may hold by default.
 const USERS_PART: u32 = 4;
-
-/// The default of `--resume-window`, in seconds.
-const DEFAULT_RESUME_SECONDS: u32 = 900;
-/// The default of `--max-parked-per-user`.
-const DEFAULT_PARKED_PER_USER: u32 = 32;
-/// The default of `--max-replay-memory`.
-const DEFAULT_REPLAY_MEBIBYTES: u32 = 256;
 
 /// How often one client may fail to continue a tunnel in one minute. A whole office may have lost its tunnels with one
 /// gateway, and each of its clients has to read the reason.
@@ -63,62 +51,62 @@ const FAILED_RESUMPTIONS: u32 = 1000;
 
 /// The limits that the command line asks for; `None` stands for a part of the whole.
 #[derive(clap::Args, Clone, Copy, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Carry at most this many tunnels at once; the limit of open files may allow fewer
-    #[arg(long = "max-tunnels", value_name = "N", default_value_t = DEFAULT_MAX_TUNNELS,
+    #[arg(long = "max-tunnels", value_name = "N", default_value_t = 4096,
           value_parser = clap::value_parser!(u32).range(1..))]
-    pub tunnels: u32,
+    pub(crate) tunnels: u32,
 
     /// Carry at most this many for one client address (of IPv6: one /64) [default: half of --max-tunnels]
     #[arg(long = "max-tunnels-per-client", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub tunnels_per_client: Option<u32>,
+    pub(crate) tunnels_per_client: Option<u32>,
 
     /// Carry at most this many for one user of the Host [default: a quarter of --max-tunnels]
     #[arg(long = "max-tunnels-per-user", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub tunnels_per_user: Option<u32>,
+    pub(crate) tunnels_per_user: Option<u32>,
 
     /// Keep at most this many connections without a tunnel; beyond that, the oldest silent one is dropped
-    #[arg(long = "max-handshakes", value_name = "N", default_value_t = DEFAULT_MAX_HANDSHAKES,
+    #[arg(long = "max-handshakes", value_name = "N", default_value_t = 1024,
           value_parser = clap::value_parser!(u32).range(1..))]
-    pub handshakes: u32,
+    pub(crate) handshakes: u32,
 
     /// Keep at most this many of them for one client address [default: half of --max-handshakes]
     #[arg(long = "max-handshakes-per-client", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub handshakes_per_client: Option<u32>,
+    pub(crate) handshakes_per_client: Option<u32>,
 
     /// Give a client this many seconds for its request, from 1 to 300
-    #[arg(long = "head-timeout", value_name = "SECONDS", default_value_t = DEFAULT_HEAD_SECONDS,
+    // Older Hosts have always given 10 s.
+    #[arg(long = "head-timeout", value_name = "SECONDS", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..=300))]
-    pub head_seconds: u32,
+    pub(crate) head_seconds: u32,
 
     /// Take requests of at most this many bytes, from 1024 to 65536
     #[arg(long = "max-head-bytes", value_name = "N", default_value_t = MaxSize::DEFAULT.bytes as u32,
           value_parser = clap::value_parser!(u32).range(1024..=65_536))]
-    pub head_bytes: u32,
+    pub(crate) head_bytes: u32,
 
     /// Take requests with at most this many fields, from 10 to 1000
     #[arg(long = "max-head-fields", value_name = "N", default_value_t = MaxSize::DEFAULT.fields as u32,
           value_parser = clap::value_parser!(u32).range(10..=1000))]
-    pub head_fields: u32,
+    pub(crate) head_fields: u32,
 
     /// Keep a tunnel for this many seconds whose client has lost its connection; 0 lets no tunnel be resumed
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_RESUME_SECONDS,
-          value_parser = clap::value_parser!(u32).range(..=86_400))]
-    pub resume_window: u32,
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(..=86_400))]
+    pub(crate) resume_window: u32,
 
     /// Keep at most this many such tunnels for one user; beyond that, the one kept longest ends
-    #[arg(long = "max-parked-per-user", value_name = "N", default_value_t = DEFAULT_PARKED_PER_USER,
+    #[arg(long = "max-parked-per-user", value_name = "N", default_value_t = 32,
           value_parser = clap::value_parser!(u32).range(1..))]
-    pub parked_per_user: u32,
+    pub(crate) parked_per_user: u32,
 
     /// Keep at most this many MiB for bytes that may have to be sent again; beyond that, the tunnel kept longest ends
-    #[arg(long = "max-replay-memory", value_name = "MIB", default_value_t = DEFAULT_REPLAY_MEBIBYTES,
+    #[arg(long = "max-replay-memory", value_name = "MIB", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    pub replay_mebibytes: u32,
+    pub(crate) replay_mebibytes: u32,
 }
 
 /// The limits in force, and how much of each is used.
-pub struct Limits {
+pub(crate) struct Limits {
     pub(super) tunnels: Arc<Tunnels>,
     pub(super) handshakes: Arc<Handshakes>,
     pub(super) heads: Heads,
@@ -129,17 +117,9 @@ pub struct Limits {
 
 impl Limits {
     /// The limits that are `wanted`, lowered to what this number of open files allows (`None`: unlimited).
-    pub fn new(wanted: &Wanted, open_files: Option<u64>) -> Self {
-        Self::with(wanted, 1, open_files)
-    }
-
-    /// The same for a gateway with TLS ports: a handshake there takes two files, its socket and a duplicate on the event
-    /// loop.
-    pub fn with_tls(wanted: &Wanted, open_files: Option<u64>) -> Self {
-        Self::with(wanted, 2, open_files)
-    }
-
-    fn with(wanted: &Wanted, files: u64, open_files: Option<u64>) -> Self {
+    pub(crate) fn new(wanted: &Wanted, has_tls: bool, open_files: Option<u64>) -> Self {
+        // A handshake of a TLS port takes two: its socket, and a duplicate on the event loop.
+        let files = if has_tls { 2 } else { 1 };
         let handshakes = open_files::handshakes(wanted.handshakes, files, open_files);
         let most = open_files::tunnels(wanted.tunnels, files * u64::from(handshakes), open_files);
         let in_all = |fit: u32, wanted: u32| {
@@ -179,36 +159,47 @@ impl Limits {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use clap::{Args as _, FromArgMatches as _};
     use std::net::IpAddr;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
 
     impl Default for Wanted {
         fn default() -> Self {
-            Self {
-                tunnels: DEFAULT_MAX_TUNNELS,
-                tunnels_per_client: None,
-                tunnels_per_user: None,
-                handshakes: DEFAULT_MAX_HANDSHAKES,
-                handshakes_per_client: None,
-                head_seconds: DEFAULT_HEAD_SECONDS,
-                head_bytes: MaxSize::DEFAULT.bytes as u32,
-                head_fields: MaxSize::DEFAULT.fields as u32,
-                resume_window: DEFAULT_RESUME_SECONDS,
-                parked_per_user: DEFAULT_PARKED_PER_USER,
-                replay_mebibytes: DEFAULT_REPLAY_MEBIBYTES,
-            }
+            let command = Self::augment_args(clap::Command::new("gateway"));
+            Self::from_arg_matches(&command.get_matches_from(["gateway"])).unwrap()
+        }
+    }
+
+    impl Limits {
+        /// The limits that are `wanted`.
+        pub(crate) fn of(wanted: &Wanted) -> Self {
+            Self::new(wanted, false, None)
+        }
+    }
+
+    pub(crate) fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Polls a future once.
+    pub(crate) fn poll<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
+        match future.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
         }
     }
 
     /// A permit for a tunnel.
     pub(crate) fn permit() -> Permit {
-        let limits = Limits::new(&Wanted::default(), None);
+        let limits = Limits::of(&Wanted::default());
         limits.tunnels.admit(IpAddr::from([127, 0, 0, 1]), None).unwrap()
     }
 
     #[test]
     fn each_limit_knows_the_source_of_its_number() {
         let sources = |wanted: &Wanted, open_files| {
-            let limits = Limits::new(wanted, open_files);
+            let limits = Limits::new(wanted, false, open_files);
             let client = "10.0.0.1".parse().unwrap();
             let mut held = Vec::new();
             let full = loop {
@@ -234,7 +225,7 @@ pub(super) mod tests {
     fn parts_of_the_whole() {
         let wanted = Wanted::default();
         let of = |wanted: &Wanted, files| {
-            let limits = Limits::new(wanted, files);
+            let limits = Limits::new(wanted, false, files);
             limits.all().take(5).map(|limit| limit.most).collect::<Vec<_>>()
         };
         assert_eq!(of(&wanted, None), [4096, 2048, 1024, 1024, 512]);
@@ -254,7 +245,7 @@ pub(super) mod tests {
             handshakes_per_client: Some(3),
             ..Wanted::default()
         };
-        let limits = Limits::new(&wanted, None);
+        let limits = Limits::of(&wanted);
         let counts = || limits.all().map(|limit| (limit.used, limit.met)).take(5).unzip::<_, _, Vec<_>, Vec<_>>();
         let names = ["tunnels", "tunnels-per-client", "tunnels-per-user", "handshakes", "handshakes-per-client"];
         let shown: Vec<_> = limits.all().map(|limit| (limit.name, limit.most)).collect();

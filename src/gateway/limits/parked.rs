@@ -31,8 +31,10 @@ impl fmt::Display for Whose {
 pub(crate) struct Parked {
     /// How long a tunnel lives without a connection of its client; zero if none does.
     pub(crate) keep: Duration,
-    per_user: Limit,
-    memory: Limit,
+    /// The parked tunnels of one user.
+    pub(crate) per_user: Limit,
+    /// The bytes that may have to be sent again.
+    pub(crate) memory: Limit,
     away: Mutex<HashMap<Whose, usize>>,
     bytes: AtomicUsize,
 }
@@ -48,16 +50,6 @@ impl Parked {
         }
     }
 
-    /// The most parked tunnels of one user.
-    pub(crate) fn most_of_user(&self) -> usize {
-        self.per_user.most.number
-    }
-
-    /// The most bytes that may have to be sent again.
-    pub(crate) fn most_bytes(&self) -> usize {
-        self.memory.most.number
-    }
-
     /// Counts a tunnel that is away from now on.
     pub(crate) fn add(&self, whose: Whose) {
         *lock(&self.away).entry(whose).or_default() += 1;
@@ -71,16 +63,6 @@ impl Parked {
     /// Whether more of these tunnels are away than may be.
     pub(crate) fn has_too_many(&self, whose: &Whose) -> bool {
         lock(&self.away).get(whose).is_some_and(|away| *away > self.per_user.most.number)
-    }
-
-    /// Counts a tunnel that ends because of the limit of its user.
-    pub(crate) fn meet_per_user(&self) {
-        self.per_user.meet();
-    }
-
-    /// Counts a tunnel that ends because of the limit of memory.
-    pub(crate) fn meet_memory(&self) {
-        self.memory.meet();
     }
 
     /// Notes a change of the memory that one tunnel takes. Returns the memory of all.

@@ -1,7 +1,6 @@
 //! Tunnels in all, per client, and per user.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
@@ -107,12 +106,6 @@ impl Tunnels {
     }
 }
 
-impl fmt::Debug for Permit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Permit({:?})", self.client)
-    }
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut held = lock(&self.tunnels.held);
@@ -127,18 +120,15 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::limits::tests::ip;
     use crate::refusal::Refusal;
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
 
     #[test]
     fn each_limit_refuses_by_itself_and_a_dropped_permit_frees_its_place() {
         let tunnels = Arc::new(Tunnels::new(4, 2, 2));
         let admit = |from: &str, user: Option<&str>| tunnels.admit(ip(from), user.map(Arc::from));
         let (a, b) = (admit("10.0.0.1", None).unwrap(), admit("10.0.0.1", Some("ann")).unwrap());
-        let refused = |from, user| match admit(from, user).unwrap_err().refusal() {
+        let refused = |from, user| match admit(from, user).err().unwrap().refusal() {
             Refusal::Limit(why) | Refusal::OwnLimit(why) => why,
             other => panic!("{from} {user:?}: {other:?}"),
         };
@@ -147,7 +137,7 @@ mod tests {
         assert_eq!(refused("10.0.0.3", Some("ann")), "it carries no more than 2 tunnels for you at once");
         let d = admit("2001:db8::2", Some("bob")).unwrap();
         assert_eq!(refused("10.0.0.4", None), "it carries no more than 4 tunnels in all at once");
-        let full = admit("10.0.0.4", None).unwrap_err();
+        let full = admit("10.0.0.4", None).err().unwrap();
         assert_eq!((full.places, full.option()), (Places::Tunnels(Scope::All), "--max-tunnels"));
         assert_eq!(tunnels.largest(), Some(("the user ann".to_owned(), 2)));
         let used = || tunnels.limits().map(|limit| limit.used.unwrap());

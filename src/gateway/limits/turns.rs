@@ -54,6 +54,17 @@ impl Turns {
         }
     }
 
+    /// A turn of the client at `ip`, if one is free and nobody waits for it.
+    pub(crate) fn take_at_once(self: &Arc<Self>, ip: IpAddr) -> Option<Turn> {
+        let client = Client::of(ip);
+        let mut state = lock(&self.state);
+        if state.free == 0 || !state.may(client, self.share) {
+            return None;
+        }
+        state.begin(client);
+        Some(Turn { of: Some(Arc::clone(self)), client })
+    }
+
     /// Gives the free turns to those that wait.
     fn serve(self: &Arc<Self>) {
         loop {
@@ -87,16 +98,24 @@ impl State {
         if self.free == 0 {
             return None;
         }
-        let may = |client: &Client| self.taken.get(client).is_none_or(|taken| *taken < share);
-        let at = self.waiting.iter().position(|(client, _)| may(client))?;
+        let at = self.waiting.iter().position(|(client, _)| self.may(*client, share))?;
         let (client, mut queue) = self.waiting.remove(at)?;
         let sender = queue.pop_front()?;
         if !queue.is_empty() {
             self.waiting.push_back((client, queue));
         }
+        self.begin(client);
+        Some((client, sender))
+    }
+
+    /// Whether `client` has less than its share.
+    fn may(&self, client: Client, share: usize) -> bool {
+        self.taken.get(&client).is_none_or(|taken| *taken < share)
+    }
+
+    fn begin(&mut self, client: Client) {
         self.free -= 1;
         *self.taken.entry(client).or_default() += 1;
-        Some((client, sender))
     }
 
     fn end(&mut self, client: Client) {
@@ -117,23 +136,11 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::limits::tests::{ip, poll};
     use std::pin::{Pin, pin};
-    use std::task::{Context, Poll, Waker};
-
-    /// Polls a future once.
-    fn ready<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
-        match future.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => Some(value),
-            Poll::Pending => None,
-        }
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
 
     fn at_once(turns: &Arc<Turns>, client: &str) -> Option<Turn> {
-        ready(pin!(turns.take(ip(client))))
+        poll(pin!(turns.take(ip(client))))
     }
 
     #[test]
@@ -146,6 +153,11 @@ mod tests {
         drop(other);
         assert!(at_once(&turns, "10.0.0.3").is_some());
         drop(greedy);
+        let at_once = |client| turns.take_at_once(ip(client));
+        let two = [at_once("10.0.0.1"), at_once("10.0.0.1")].map(Option::unwrap);
+        assert!(at_once("10.0.0.1").is_none());
+        assert!(at_once("10.0.0.2").is_some_and(|_other| at_once("10.0.0.3").is_none()));
+        drop(two);
         assert_eq!(lock(&turns.state).free, 3);
         assert!(lock(&turns.state).taken.is_empty() && lock(&turns.state).waiting.is_empty());
     }
@@ -161,7 +173,7 @@ mod tests {
         {
             let turns = Arc::clone(&turns);
             let mut wish: Wish = Box::pin(async move { turns.take(ip(client)).await });
-            assert!(ready(wish.as_mut()).is_none());
+            assert!(poll(wish.as_mut()).is_none());
             wishes.push((name, wish));
         }
         // One that gives up loses its place, and holds up nobody.
@@ -173,7 +185,7 @@ mod tests {
             let (at, next) = wishes
                 .iter_mut()
                 .enumerate()
-                .find_map(|(at, (_, wish))| ready(wish.as_mut()).map(|turn| (at, turn)))
+                .find_map(|(at, (_, wish))| poll(wish.as_mut()).map(|turn| (at, turn)))
                 .expect("nobody is served");
             order.push(wishes.remove(at).0);
             turn = Some(next);

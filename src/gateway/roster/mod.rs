@@ -182,13 +182,14 @@ impl Roster {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::gateway::carry::session::tests::tunnel;
     use crate::gateway::decide::rules::{RuleBook, Sources};
     use crate::gateway::words::session::Ending;
 
-    fn roster(sessions: &Arc<Sessions>) -> Roster {
+    /// The roster of a gateway with these tunnels.
+    pub(crate) fn roster(sessions: &Arc<Sessions>) -> Roster {
         let open = Arc::clone(sessions);
         Roster {
             name: "gw1".to_owned(),

@@ -33,12 +33,12 @@ const LONGEST_ANSWER: u64 = 16 * 1024 * 1024;
 
 /// The previous processes that still run.
 #[derive(Default)]
-pub struct PreviousProcesses {
+pub(crate) struct PreviousProcesses {
     /// None of their tunnels has a higher id.
     pub(crate) last_id: u64,
     lines: Vec<Arc<Mutex<Option<Line>>>>,
     /// The same lines, for the successor of this process.
-    sockets: Vec<OwnedFd>,
+    pub(crate) sockets: Vec<OwnedFd>,
 }
 
 /// The line to one process.
@@ -68,11 +68,6 @@ impl PreviousProcesses {
             previous.lines.push(Arc::new(Mutex::new(Some(Line { stream, asked: 0, answer: Vec::new() }))));
         }
         Ok(previous)
-    }
-
-    /// The lines to the processes.
-    pub(crate) fn sockets(&self) -> &[OwnedFd] {
-        &self.sockets
     }
 
     /// Their tunnels, one JSON array per process.
@@ -197,7 +192,7 @@ mod tests {
         let ((first, of_first), (second, of_second)) = (process(0), process(10));
         let _open = (tunnel(&of_first, Some("alice")), tunnel(&of_second, None), tunnel(&of_second, None));
         let previous = PreviousProcesses::new(99, vec![first, second]).unwrap();
-        assert_eq!((previous.last_id, previous.sockets().len(), previous.count().await), (99, 2, 3));
+        assert_eq!((previous.last_id, previous.sockets.len(), previous.count().await), (99, 2, 3));
         let listed = previous.sessions().await;
         assert!(
             listed[0].starts_with("[{\"id\":1,\"user\":\"alice\",") && listed[1].contains("\"id\":12,"),
@@ -237,7 +232,7 @@ mod tests {
         let ((good, sessions), (gone, other)) = (process(0), UnixStream::pair().unwrap());
         let _open = tunnel(&sessions, None);
         let previous = PreviousProcesses::new(0, vec![hangs.into(), ended.into(), gone.into(), good]).unwrap();
-        assert_eq!(previous.sockets().len(), 3, "one has exited before");
+        assert_eq!(previous.sockets.len(), 3, "one has exited before");
         drop(other);
         assert_eq!(previous.count().await, 1);
         // The late answer to the first question isn't taken for the answer to the next one.

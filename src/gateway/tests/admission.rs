@@ -7,7 +7,7 @@ use decide::networks::network;
 impl Running {
     async fn with_handshakes(host: &FakeHost, handshakes: u32) -> Self {
         let wanted = Wanted { handshakes, ..Wanted::default() };
-        Self::on(directory_of(&host.base), Terms { limits: Arc::new(Limits::new(&wanted, None)), ..terms() }).await
+        Self::on(directory_of(&host.base), Terms { limits: Arc::new(Limits::of(&wanted)), ..terms() }).await
     }
 
     async fn behind_proxies(host: &FakeHost, from: &[&str]) -> Self {
@@ -65,7 +65,7 @@ async fn only_trusted_proxies_may_name_a_client() {
 async fn a_proxy_has_no_share_of_its_own_among_the_handshakes() {
     let host = host(1, json!({})).await;
     let wanted = Wanted { handshakes_per_client: Some(1), ..Wanted::default() };
-    let terms = Terms { limits: Arc::new(Limits::new(&wanted, None)), proxy_protocol: true, ..terms() };
+    let terms = Terms { limits: Arc::new(Limits::of(&wanted)), proxy_protocol: true, ..terms() };
     let gateway = Running::on(directory_of(&host.base), terms).await;
     let [first, request] = ["REQUEST_", "TUNNEL x\n"];
     let mut slow = gateway.send(&proxied(first)).await;
@@ -165,10 +165,7 @@ async fn neither_the_gateway_nor_the_host_is_dialled() {
 
 #[tokio::test]
 async fn a_gateway_that_anyone_can_use_is_warned_about() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("inventory.json");
-    std::fs::write(&path, r#"{ "nodes": [], "vps": [] }"#).unwrap();
-    let directory = Directory::Inventory(Arc::new(Inventory::open(&path, Notices::to(Heard::default())).unwrap()));
+    let directory = Directory::Inventory(Scene::new(json!({ "nodes": [], "vps": [] })).inventory);
     let everyone = "anyone who can connect to this gateway reaches every VPS";
     let claims = "anyone who can connect to this gateway may claim to come from any address";
     let allow = || vec![network("10.0.0.0/8").unwrap()];

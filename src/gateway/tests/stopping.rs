@@ -48,12 +48,6 @@ impl Running {
     }
 }
 
-async fn banner(tunnel: &mut TcpStream) {
-    let mut start = [0; 22];
-    timeout(PATIENCE, tunnel.read_exact(&mut start)).await.unwrap().unwrap();
-    assert_eq!(start, *b"SUCCESS\nSSH-2.0-Fake\r\n");
-}
-
 /// Waits for the end of a tunnel: an end of stream or a reset.
 async fn ends(tunnel: &mut TcpStream) {
     let _ = timeout(PATIENCE, tunnel.read_to_end(&mut Vec::new())).await.expect("the tunnel stays open");
@@ -127,21 +121,18 @@ async fn a_second_order_ends_it_at_once() {
 
 #[tokio::test]
 async fn each_reload_reports_its_result() {
-    let path = std::env::temp_dir().join(format!("kohakuriver-reload-{}.json", std::process::id()));
-    std::fs::write(&path, r#"{ "nodes": [], "vps": [] }"#).unwrap();
-    let inventory = Inventory::open(&path, Notices::to(Heard::default())).unwrap();
-    let gateway = Running::start(Directory::Inventory(Arc::new(inventory)), 8).await;
-    std::fs::write(&path, json!({ "nodes": [], "vps": [{ "task_id": ID, "status": "stopped" }] }).to_string()).unwrap();
+    let scene = Scene::new(json!({ "nodes": [], "vps": [] }));
+    let gateway = Running::start(Directory::Inventory(Arc::clone(&scene.inventory)), 8).await;
+    scene.write(json!({ "nodes": [], "vps": [{ "task_id": ID, "status": "stopped" }] }));
     gateway.carried_out(Order::Reload).await;
     // Each failure is reported, without a rate limit.
     for _ in 0..2 {
-        std::fs::write(&path, "{ broken").unwrap();
+        scene.write("{ broken");
         gateway.carried_out(Order::Reload).await;
     }
     assert!(gateway.ask(&connect(&format!("{ID}:22"))).await.starts_with("HTTP/1.1 409 "));
     gateway.order(Order::Stop).await;
     let said = gateway.ended().await;
-    std::fs::remove_file(path).unwrap();
     assert!(said.starts_with("reloaded; the inventory has 1 VPSes\n"), "{said}");
     assert_eq!(said.matches("the inventory is refused; the last good one stays cause=").count(), 2, "{said}");
 }

@@ -71,7 +71,7 @@ pub(crate) struct Refused<'r> {
 }
 
 /// The audit log. Clones share one destination.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Audit(Option<Arc<Outlet>>);
 
 impl Audit {

@@ -5,7 +5,6 @@
 //! debug level. The default level shows nothing about clients, but for whose tunnels fill a limit. Writing the log never
 //! waits for its reader.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -84,7 +83,7 @@ pub enum LogFormat {
 
 /// The gateway's messages to its admin. Clones share one sink.
 #[derive(Clone)]
-pub struct Notices(Arc<Inner>);
+pub(crate) struct Notices(Arc<Inner>);
 
 struct Inner {
     sink: Sink,
@@ -95,7 +94,7 @@ struct Inner {
 
 impl Notices {
     /// Writes notices to `sink`, one write each.
-    pub fn to(sink: impl Write + Send + 'static) -> Self {
+    pub(crate) fn to(sink: impl Write + Send + 'static) -> Self {
         Self::through(Sink::Direct(Arc::new(Mutex::new(Box::new(sink)))), LogLevel::default(), LogFormat::default())
     }
 
@@ -210,12 +209,6 @@ impl Default for Notices {
     }
 }
 
-impl fmt::Debug for Notices {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Notices")
-    }
-}
-
 /// The causes and the hint of a failure, for one line.
 fn details(failure: &Failure) -> (Option<String>, Option<String>) {
     let cause = failure.causes().join(": ");
@@ -303,10 +296,16 @@ pub(crate) mod tests {
         }
     }
 
+    /// Notices in a log, and what is heard of them.
+    fn logging(level: LogLevel, format: LogFormat) -> (Notices, Heard) {
+        let heard = Heard::default();
+        let sink = Sink::Direct(Arc::new(Mutex::new(Box::new(heard.clone()))));
+        (Notices::through(sink, level, format), heard)
+    }
+
     #[test]
     fn a_warning_with_the_same_key_is_repeated_after_a_minute_at_the_earliest() {
-        let heard = Heard::default();
-        let notices = Notices::to(heard.clone());
+        let (notices, heard) = logging(LogLevel::default(), LogFormat::default());
         for n in 0..3 {
             notices
                 .warn_limited(RateLimitKey::Accept, &Failure::new(format!("a{n}")).cause("b\x1b").cause("c").hint("d"));
@@ -323,9 +322,7 @@ pub(crate) mod tests {
     #[test]
     fn no_line_has_a_character_that_a_terminal_obeys() {
         for format in [LogFormat::Text, LogFormat::Json] {
-            let heard = Heard::default();
-            let sink = Sink::Direct(Arc::new(Mutex::new(Box::new(heard.clone()))));
-            let notices = Notices::through(sink, LogLevel::Info, format);
+            let (notices, heard) = logging(LogLevel::Info, format);
             let odd = "a\u{9b}b\u{202e}c\u{7f}d\u{1b}[2J";
             notices.warn(&Failure::new(odd).cause(odd).hint(odd));
             let text = heard.text();
@@ -340,9 +337,7 @@ pub(crate) mod tests {
     #[test]
     fn addresses_and_failures_are_logged_at_any_level() {
         for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Trace] {
-            let heard = Heard::default();
-            let sink = Sink::Direct(Arc::new(Mutex::new(Box::new(heard.clone()))));
-            let notices = Notices::through(sink, level, LogFormat::Text);
+            let (notices, heard) = logging(level, LogFormat::Text);
             notices.announce("listening on x");
             notices.fault(&Failure::new("f").cause("c"));
             let text = heard.text();
@@ -354,9 +349,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_panic_is_a_line_of_the_log() {
-        let heard = Heard::default();
-        let sink = Sink::Direct(Arc::new(Mutex::new(Box::new(heard.clone()))));
-        let notices = Notices::through(sink, LogLevel::Error, LogFormat::Json);
+        let (notices, heard) = logging(LogLevel::Error, LogFormat::Json);
         let before = std::panic::take_hook();
         notices.log_panics();
         let thread = std::thread::Builder::new().name("worker".to_owned());

@@ -7,7 +7,6 @@
 //! silence is written at once, and then the thread rests: it writes what has come meanwhile by one write. A rest ends
 //! early when [`ENOUGH`] bytes wait, and when somebody wants the sink to be complete or to be opened again.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -137,12 +136,6 @@ impl Drop for Outlet {
     }
 }
 
-impl fmt::Debug for Outlet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Outlet")
-    }
-}
-
 /// What the thread takes out of the queue.
 struct Batch {
     count: u64,
@@ -212,12 +205,10 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::tests::PATIENCE;
     use crate::gateway::watch::notices::tests::Heard;
     use std::io::Read;
     use std::sync::mpsc::{Receiver, channel};
-
-    /// Longer than anything here takes.
-    const PATIENCE: Duration = Duration::from_secs(20);
 
     type Losses = Receiver<(u64, String)>;
 

@@ -13,8 +13,8 @@ use crate::gateway::watch::refusals::LastRefusals;
 const FINISH_LIMIT: Duration = Duration::from_millis(500);
 
 /// The records of a gateway.
-#[derive(Clone, Debug, Default)]
-pub struct Records {
+#[derive(Clone, Default)]
+pub(crate) struct Records {
     pub(crate) notices: Notices,
     pub(crate) audit: Audit,
     pub(crate) metrics: Arc<Metrics>,
@@ -29,7 +29,7 @@ impl Records {
     }
 
     /// Opens the audit log's file again, after it was moved away.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.audit.reopen();
     }
 

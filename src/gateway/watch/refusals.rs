@@ -17,14 +17,7 @@ const MOST: usize = 50;
 
 /// The last refusals.
 #[derive(Debug, Default)]
-pub(crate) struct LastRefusals(Mutex<VecDeque<Kept>>);
-
-#[derive(Debug)]
-struct Kept {
-    at: SystemTime,
-    count: u64,
-    shown: Shown,
-}
+pub(crate) struct LastRefusals(Mutex<VecDeque<Listed>>);
 
 /// One refusal, or several of the same kind in a row. It contains no token.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -39,8 +32,8 @@ pub(crate) struct Shown {
     pub(crate) detail: Option<String>,
 }
 
-/// A refusal, for JSON.
-#[derive(Serialize, Debug)]
+/// A refusal that is kept.
+#[derive(Clone, Serialize, Debug)]
 pub(crate) struct Listed {
     /// The time of the last one, RFC 3339.
     pub(crate) time: String,
@@ -63,22 +56,17 @@ impl LastRefusals {
             reason: refused.reason,
             detail: refused.detail.as_deref().map(excerpt),
         };
-        let at = SystemTime::now();
+        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let mut kept = lock(&self.0);
         let before = kept.iter().position(|kept| kept.shown == shown).and_then(|at| kept.remove(at));
         let count = before.map_or(1, |before| before.count + 1);
         kept.truncate(MOST - 1);
-        kept.push_front(Kept { at, count, shown });
+        kept.push_front(Listed { time, count, shown });
     }
 
     /// The refusals, the newest first.
     pub(crate) fn list(&self) -> Vec<Listed> {
-        let listed = |kept: &Kept| Listed {
-            time: humantime::format_rfc3339_seconds(kept.at).to_string(),
-            count: kept.count,
-            shown: kept.shown.clone(),
-        };
-        lock(&self.0).iter().map(listed).collect()
+        lock(&self.0).iter().cloned().collect()
     }
 }
 

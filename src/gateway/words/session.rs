@@ -1,6 +1,5 @@
 //! One tunnel, as the relay counts it and as the audit log and the admin address show it.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -100,12 +99,6 @@ impl Ending {
             Self::Stopped => "gateway-stopped",
             Self::Fault => "fault",
         }
-    }
-}
-
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -226,7 +219,7 @@ impl Session {
     }
 }
 
-/// All tunnels of this process in numbers.
+/// All tunnels of this process, or of one user, in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Totals {
     /// Tunnels that are open.
@@ -242,12 +235,7 @@ pub(crate) struct Totals {
 pub(crate) struct UserTotals {
     /// The user; `None` for all that are not counted apart.
     pub(crate) user: Option<Arc<str>>,
-    /// Tunnels that are open.
-    pub(crate) open: usize,
-    /// Bytes from the user's clients, of open and closed tunnels.
-    pub(crate) bytes_up: u64,
-    /// Bytes to them.
-    pub(crate) bytes_down: u64,
+    pub(crate) totals: Totals,
 }
 
 #[cfg(test)]
@@ -257,7 +245,7 @@ mod tests {
     #[test]
     fn endings_protocols_and_transports_are_numbered_in_their_order() {
         for (at, ending) in Ending::ALL.into_iter().enumerate() {
-            assert_eq!(ending as usize, at, "{ending}");
+            assert_eq!(ending as usize, at, "{}", ending.name());
         }
         for (at, protocol) in Protocol::ALL.into_iter().enumerate() {
             assert_eq!(protocol as usize, at, "{}", protocol.name());

@@ -14,8 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::connection::{HEAD_LIMIT, STUCK_LIMIT};
 use super::routes::{self, ROUTES};
 use crate::gateway::decide::directory::Directory;
-use crate::gateway::decide::inventory::Inventory;
-use crate::gateway::watch::notices::Notices;
+use crate::gateway::decide::inventory::tests::Scene;
+use crate::gateway::watch::metrics::tests::page;
 use scene::{CLIENT, Host, Served, json, of, proxy};
 
 /// Everything that the gateway answers itself.
@@ -385,8 +385,7 @@ async fn each_answer_is_counted() {
     served.status("GET", "/api/nodes").await;
     served.status("GET", "/api/x").await;
     served.status("GET", "/api/y").await;
-    let limits = crate::gateway::limits::Limits::new(&crate::gateway::limits::Wanted::default(), None);
-    let page = proxy.records.metrics.page(Default::default(), 0, &limits, &Default::default());
+    let page = page(&proxy.records.metrics);
     for (code, count) in [("other", 1), ("404", 2), ("200", 0)] {
         let line = format!("kohakuriver_gateway_api_requests_total{{code=\"{code}\"}} {count}");
         assert!(page.lines().any(|other| other == line), "{line}: {page}");
@@ -395,15 +394,11 @@ async fn each_answer_is_counted() {
 
 #[tokio::test]
 async fn an_inventory_is_served_read_only() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("inventory.json");
-    let content = object!({
+    let scene = Scene::new(object!({
         "nodes": [{ "hostname": "node1", "url": "http://10.0.0.1:8001", "status": "online" }],
         "vps": [{ "task_id": "42", "name": "trainer", "status": "running", "assigned_node": "node1", "ssh_port": 22 }],
-    });
-    std::fs::write(&path, content.to_string()).unwrap();
-    let inventory = Inventory::open(&path, Notices::default()).unwrap();
-    let served = Served::start(of(&Directory::Inventory(Arc::new(inventory)), "")).await;
+    }));
+    let served = Served::start(of(&Directory::Inventory(Arc::clone(&scene.inventory)), "")).await;
     // Under any name: TLS keeps the pages of others out.
     let answer = served.raw("GET /api/status/42 HTTP/1.1\r\nhost: gpu.example\r\nconnection: close\r\n\r\n").await;
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();

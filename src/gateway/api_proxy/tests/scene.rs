@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::Client;
 use crate::gateway::api_proxy::ApiProxy;
@@ -35,20 +35,11 @@ pub(super) struct Seen {
     pub(super) body: Bytes,
 }
 
-/// A task that ends with its owner.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// A Host.
 pub(super) struct Host {
     pub(super) base: String,
     seen: Arc<Mutex<Vec<Seen>>>,
-    _task: Task,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Host {
@@ -77,7 +68,7 @@ impl Host {
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
-        Self { base, seen, _task: Task(task) }
+        Self { base, seen, _task: AbortOnDropHandle::new(task) }
     }
 
     /// The requests since the last call.
@@ -108,7 +99,7 @@ pub(super) fn of(directory: &Directory, allow: &str) -> Arc<ApiProxy> {
 /// The proxy on a port of this machine.
 pub(super) struct Served {
     pub(super) base: String,
-    _task: Task,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Served {
@@ -128,7 +119,7 @@ impl Served {
                 });
             }
         });
-        Self { base, _task: Task(task) }
+        Self { base, _task: AbortOnDropHandle::new(task) }
     }
 
     /// The answer to these bytes, up to the end of the connection.

@@ -27,7 +27,6 @@
 //! This is no task of the asynchronous runtime: the runtime would decide which tunnel gets its turn, and would cost
 //! several times the memory.
 
-mod count;
 mod flow;
 mod inbox;
 mod pace;
@@ -45,10 +44,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+
 use crate::carrier::Carrier;
 use crate::gateway::carry::session::OpenSession;
 use crate::gateway::words::session::Ending;
-use count::{Count, Counted};
 use flow::Tools;
 use inbox::{Inbox, Message};
 use pace::Pace;
@@ -60,9 +60,10 @@ use worker::Worker;
 pub(crate) use tunnel::{EarlyData, PackedState, PackedTunnel};
 
 /// The threads that carry the bytes of all tunnels. Dropping it ends them.
-pub struct Relays {
+pub(crate) struct Relays {
     threads: Vec<Thread>,
-    count: Arc<Count>,
+    /// Has a token for each tunnel.
+    tunnels: TaskTracker,
 }
 
 struct Thread {
@@ -80,7 +81,7 @@ impl Relays {
     ///
     /// # Errors
     /// When the system has no thread or no descriptor left.
-    pub fn start(bulk_threads: usize, idle_timeout: Option<Duration>) -> io::Result<Self> {
+    pub(crate) fn start(bulk_threads: usize, idle_timeout: Option<Duration>) -> io::Result<Self> {
         Self::with(bulk_threads, idle_timeout, Pipes::of_one_in)
     }
 
@@ -97,7 +98,7 @@ impl Relays {
             let thread = std::thread::Builder::new().name(format!("relay-{number}"));
             Ok(Thread { inbox: worker.inbox(), worker: Some(thread.spawn(move || worker.run())?) })
         });
-        Ok(Self { threads: threads.collect::<io::Result<_>>()?, count: Arc::default() })
+        Ok(Self { threads: threads.collect::<io::Result<_>>()?, tunnels: TaskTracker::new() })
     }
 
     /// Carries bytes between `client` and `vps` until the tunnel is over, beginning with `early`.
@@ -108,10 +109,7 @@ impl Relays {
         early: EarlyData,
         session: OpenSession,
     ) {
-        if let Some(small) = self.threads.first() {
-            let counted = Counted::new(&self.count);
-            small.inbox.carry(Box::new(Tunnel::new(client, vps, early, session, counted)));
-        }
+        self.take(Tunnel::new(client, vps, early, session, self.tunnels.token()));
     }
 
     /// Carries on a tunnel that another process has packed. `client` is its client's carrier.
@@ -122,9 +120,13 @@ impl Relays {
         vps: Box<dyn Carrier>,
         session: OpenSession,
     ) {
+        let counted = self.tunnels.token();
+        self.take(Tunnel::unpack(PackedTunnel { state, vps, client, session, counted }));
+    }
+
+    fn take(&self, tunnel: Tunnel) {
         if let Some(small) = self.threads.first() {
-            let counted = Counted::new(&self.count);
-            small.inbox.carry(Box::new(Tunnel::unpack(PackedTunnel { state, vps, client, session, counted })));
+            small.inbox.carry(Box::new(tunnel));
         }
     }
 
@@ -153,12 +155,14 @@ impl Relays {
 
     /// How many tunnels are carried.
     pub(crate) fn count(&self) -> usize {
-        self.count.tunnels()
+        self.tunnels.len()
     }
 
     /// Waits until no tunnel is carried.
     pub(crate) async fn none(&self) {
-        self.count.none().await;
+        // It takes more tunnels all the same.
+        self.tunnels.close();
+        self.tunnels.wait().await;
     }
 }
 

@@ -10,6 +10,7 @@ use crate::carrier::Carrier;
 use crate::carrier::tests::{ReadAhead, Scripted, Waiting, secured};
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::carry::session::tests::tunnel as session;
+use crate::gateway::tests::PATIENCE;
 use crate::gateway::watch::records::Records;
 use crate::gateway::words::session::EndedBy;
 use crate::relay::ending::Party;
@@ -22,9 +23,6 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-
-/// Longer than anything here takes; a test that meets it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Most bytes that are moved at once.
 const LARGEST_MOVE: usize = 1024 * 1024;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Registry, Token};
 use serde::{Deserialize, Serialize};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::count::Counted;
 use super::flow::{Flow, STEPS, Tools, Turn};
 use super::pace::{Pace, Turns};
 use super::side::Side;
@@ -44,7 +44,7 @@ pub(crate) struct PackedTunnel {
     /// The last connection of the client. Once that is closed, the client comes again.
     pub(crate) client: Box<dyn Carrier>,
     pub(crate) session: OpenSession,
-    pub(crate) counted: Counted,
+    pub(crate) counted: TaskTrackerToken,
 }
 
 /// The part of it that can be written down.
@@ -91,7 +91,7 @@ pub(super) struct Tunnel {
     /// The next time at which the worker gives it a turn.
     pub(super) wakes_at: Option<Instant>,
     pub(super) session: OpenSession,
-    counted: Counted,
+    counted: TaskTrackerToken,
 }
 
 /// The last moments of a tunnel: one side got an orderly end, and may still close by itself.
@@ -115,7 +115,7 @@ impl Tunnel {
         vps: Box<dyn Carrier>,
         early: EarlyData,
         session: OpenSession,
-        counted: Counted,
+        counted: TaskTrackerToken,
     ) -> Self {
         Self {
             client: Side::new(client),
@@ -384,7 +384,6 @@ fn reason(ending: SessionEnding) -> Option<Reason> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::count::Count;
     use super::super::flow::TURN;
     use super::super::pipes::Pipes;
     use super::*;
@@ -399,6 +398,7 @@ mod tests {
     use std::net::{Shutdown, TcpStream};
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
+    use tokio_util::task::TaskTracker;
 
     /// A tunnel whose client got an orderly end because the VPS has left.
     struct Rig {
@@ -418,7 +418,7 @@ mod tests {
             let ((side, client), (vps, _)) = (connection(), connection());
             let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"" };
             let session = session(&Arc::<Sessions>::default(), None);
-            let count = Counted::new(&Arc::<Count>::default());
+            let count = TaskTracker::new().token();
             let carrier = client_carrier(side.try_clone().unwrap());
             let mut tunnel = Tunnel::new(carrier, Box::new(vps), early, session, count);
             // No event has come yet.
@@ -467,7 +467,7 @@ mod tests {
         let bytes: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
         let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"" };
         let session = session(&Arc::<Sessions>::default(), None);
-        let count = Counted::new(&Arc::<Count>::default());
+        let count = TaskTracker::new().token();
         let mut tunnel = Tunnel::new(Box::new(side), Box::new(vps), early, session, count);
         let mut tools = Tools::new(Pipes::none());
         let mut turn = || {
@@ -620,7 +620,7 @@ mod tests {
         let ((side, mut client), (vps, _their_vps)) = (connection(), connection());
         let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"" };
         let session = session(&Arc::<Sessions>::default(), None);
-        let count = Counted::new(&Arc::<Count>::default());
+        let count = TaskTracker::new().token();
         let mut tunnel = Tunnel::new(Box::new(side), Box::new(vps), early, session, count);
         // One pipe in all.
         let mut tools = Tools::new(Pipes::of_one_in(usize::MAX));

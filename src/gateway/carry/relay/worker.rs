@@ -339,7 +339,6 @@ fn address(token: Token) -> (usize, Party) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::count::{Count, Counted};
     use super::super::pipes::Pipes;
     use super::super::tunnel::EarlyData;
     use super::*;
@@ -354,6 +353,7 @@ mod tests {
     use std::net::TcpStream;
     #[cfg(target_os = "linux")]
     use std::process::Command;
+    use tokio_util::task::TaskTracker;
 
     const LIMIT: Duration = Duration::from_secs(20);
 
@@ -362,7 +362,7 @@ mod tests {
     }
 
     /// Puts one more tunnel into `inbox`: its client and its VPS.
-    fn carry(inbox: &Inbox, count: &Arc<Count>, sessions: &Arc<Sessions>) -> (TcpStream, TcpStream) {
+    fn carry(inbox: &Inbox, count: &TaskTracker, sessions: &Arc<Sessions>) -> (TcpStream, TcpStream) {
         carry_behind(b"", inbox, count, sessions)
     }
 
@@ -370,13 +370,13 @@ mod tests {
     fn carry_behind(
         early: &[u8],
         inbox: &Inbox,
-        count: &Arc<Count>,
+        count: &TaskTracker,
         sessions: &Arc<Sessions>,
     ) -> (TcpStream, TcpStream) {
         let ((client, their_client), (vps, their_vps)) = (connection(), connection());
         let early = EarlyData { up: early.to_vec(), down: Vec::new(), answer: b"" };
         let session = session(sessions, None);
-        let tunnel = Tunnel::new(Box::new(client), Box::new(vps), early, session, Counted::new(count));
+        let tunnel = Tunnel::new(Box::new(client), Box::new(vps), early, session, count.token());
         inbox.carry(Box::new(tunnel));
         (their_client, their_vps)
     }
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_panic_outside_of_any_tunnel_ends_those_that_are_there_and_no_other() {
-        let (count, records) = (Arc::<Count>::default(), Records::default());
+        let (count, records) = (TaskTracker::new(), Records::default());
         let sessions = Arc::new(Sessions::new(0, records.clone()));
         let mut worker = worker(None);
         let inbox = worker.inbox();
@@ -400,7 +400,7 @@ mod tests {
         assert!(catch_panic::<()>(|| panic!("a panic on purpose")).is_none());
         worker.recover();
         assert_eq!(there.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-        assert_eq!((count.tunnels(), inbox.tunnels()), (1, 1));
+        assert_eq!((count.len(), inbox.tunnels()), (1, 1));
         assert_eq!(records.metrics.closed(Ending::Fault).value(), 1);
 
         let thread = std::thread::spawn(move || worker.run());
@@ -409,7 +409,7 @@ mod tests {
         says(&mut later);
         inbox.put(Message::Leave);
         thread.join().unwrap();
-        assert_eq!(count.tunnels(), 0);
+        assert_eq!(count.len(), 0);
         drop(there_vps);
     }
 
@@ -427,7 +427,7 @@ mod tests {
             assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
             return;
         }
-        let (count, records) = (Arc::<Count>::default(), Records::default());
+        let (count, records) = (TaskTracker::new(), Records::default());
         let sessions = Arc::new(Sessions::new(0, records.clone()));
         let worker = worker(None);
         let inbox = worker.inbox();
@@ -454,14 +454,15 @@ mod tests {
     /// A stop waits until no tunnel is counted.
     #[tokio::test]
     async fn a_tunnel_that_a_panic_drops_is_not_counted_any_more() {
-        let (count, sessions) = (Arc::<Count>::default(), Arc::<Sessions>::default());
+        let (count, sessions) = (TaskTracker::new(), Arc::<Sessions>::default());
         let worker = worker(None);
         let _ends = carry(&worker.inbox, &count, &sessions);
         let message = worker.inbox.take();
-        assert_eq!(count.tunnels(), 1);
+        assert_eq!(count.len(), 1);
+        count.close();
         let none = tokio::spawn({
-            let count = Arc::clone(&count);
-            async move { count.none().await }
+            let count = count.clone();
+            async move { count.wait().await }
         });
         tokio::task::yield_now().await;
         assert!(!none.is_finished());
@@ -476,7 +477,7 @@ mod tests {
     #[test]
     fn an_endless_stream_leaves_time_for_all_else() {
         let worker = Worker::new(Pace::Bulk, None, Tools::new(Pipes::none())).unwrap();
-        let (inbox, count, sessions) = (worker.inbox(), Arc::<Count>::default(), Arc::<Sessions>::default());
+        let (inbox, count, sessions) = (worker.inbox(), TaskTracker::new(), Arc::<Sessions>::default());
         let endless = |socket| {
             let receive = |_: &mut TcpStream, buffer: &mut [u8]| Ok(buffer.len());
             Box::new(Scripted { socket, receive, send: |_: &mut TcpStream, bytes: &[u8]| Ok(bytes.len()) })
@@ -485,7 +486,7 @@ mod tests {
         their_client.write_all(b"x").unwrap();
         let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"" };
         let session = session(&sessions, None);
-        let tunnel = Tunnel::new(endless(client), endless(vps), early, session, Counted::new(&count));
+        let tunnel = Tunnel::new(endless(client), endless(vps), early, session, count.token());
         inbox.carry(Box::new(tunnel));
         let (done, is_done) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -537,7 +538,7 @@ mod tests {
 
     #[test]
     fn a_tunnel_that_moves_nothing_for_its_timeout_is_ended_and_no_other() {
-        let (count, records) = (Arc::default(), Records::default());
+        let (count, records) = (TaskTracker::new(), Records::default());
         let sessions = Arc::new(Sessions::new(0, records.clone()));
         let timeout = Duration::from_secs(60);
         let mut worker = worker(Some(timeout));
@@ -589,7 +590,7 @@ mod tests {
     fn a_thread_without_tunnels_keeps_no_pipe() {
         use crate::sys::{self, AsFd as _, PollFlags};
         let mut worker = Worker::new(Pace::Small, None, Tools::new(Pipes::of_one_in(1))).unwrap();
-        let (count, sessions) = (Arc::default(), Arc::default());
+        let (count, sessions) = (TaskTracker::new(), Arc::default());
         let _ends = [0; 2].map(|_| carry(&worker.inbox(), &count, &sessions));
         assert!(worker.read_inbox());
         let pipe = worker.tools.pipes.take().unwrap();
@@ -609,7 +610,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn an_idle_worker_takes_no_processor_time() {
-        let (count, sessions) = (Arc::<Count>::default(), Arc::<Sessions>::default());
+        let (count, sessions) = (TaskTracker::new(), Arc::<Sessions>::default());
         for idle_timeout in [None, Some(Duration::from_secs(3600))] {
             let worker = worker(idle_timeout);
             let inbox = worker.inbox();
@@ -628,7 +629,7 @@ mod tests {
             let (mut their_client, client) = secured(their_client, client);
             let early = EarlyData { up: Vec::new(), down: Vec::new(), answer: b"yes" };
             let session = session(&sessions, None);
-            let tunnel = Tunnel::new(Box::new(client), Box::new(vps), early, session, Counted::new(&count));
+            let tunnel = Tunnel::new(Box::new(client), Box::new(vps), early, session, count.token());
             inbox.carry(Box::new(tunnel));
             their_client.send(b"x").unwrap();
             let mut with_tls = (their_client, their_vps);
@@ -637,7 +638,7 @@ mod tests {
             assert_eq!(tunnels[1].1.read(&mut [0]).unwrap(), 0);
             let [first, second, third] = tunnels;
             drop(third);
-            while count.tunnels() > 3 {
+            while count.len() > 3 {
                 std::thread::yield_now();
             }
             assert!(is_idle(&thread_id));

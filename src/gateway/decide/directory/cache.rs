@@ -113,24 +113,19 @@ impl<K: Clone + Eq + Hash, V: Clone> Cache<K, V> {
 
     /// Makes the answer that was asked for at `known_from` outdated: the next question goes to the Host.
     pub(super) fn invalidate(&self, key: &K, known_from: Instant) {
-        let slot = lock(&self.slots).by_key.get(key).map(Arc::clone);
-        if let Some(slot) = slot {
-            let mut state = lock(&slot.state);
-            if let Some(good) = state.good.as_mut().filter(|good| good.asked_at == known_from) {
-                good.fresh_until = known_from;
-            }
-        }
+        self.outdate_if(key, |asked_at| asked_at == known_from);
     }
 
     /// Makes the answer for `key` outdated, if it was asked for at least `age` ago. Returns whether it was.
     pub(super) fn outdate(&self, key: &K, age: Duration) -> bool {
+        self.outdate_if(key, |asked_at| asked_at.elapsed() >= age)
+    }
+
+    fn outdate_if(&self, key: &K, is_meant: impl Fn(Instant) -> bool) -> bool {
         let slot = lock(&self.slots).by_key.get(key).map(Arc::clone);
         let mut state = slot.as_ref().map(|slot| lock(&slot.state));
-        let good = state.as_mut().and_then(|state| state.good.as_mut()).filter(|good| good.asked_at.elapsed() >= age);
-        good.is_some_and(|good| {
-            good.fresh_until = good.asked_at;
-            true
-        })
+        let good = state.as_mut().and_then(|state| state.good.as_mut()).filter(|good| is_meant(good.asked_at));
+        good.map(|good| good.fresh_until = good.asked_at).is_some()
     }
 
     async fn answer(

@@ -15,7 +15,7 @@
 //! the number of questions without a cached answer that run at once is limited.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +53,7 @@ const NEW_QUESTIONS: usize = 32;
 const NEW_QUESTIONS_OF_ONE_CLIENT: usize = NEW_QUESTIONS / 2;
 
 /// A Host, and its latest answers.
-pub struct HostDirectory {
+pub(crate) struct HostDirectory {
     client: Client,
     /// They ask for the Runners, which every caller needs: that waits for no long list of one caller.
     for_runners: Client,
@@ -72,7 +72,7 @@ pub struct HostDirectory {
 
 impl HostDirectory {
     /// The Host that `client` asks. While it is down, its answers count for `stale`.
-    pub fn new(client: Client, stale: Duration) -> Self {
+    pub(crate) fn new(client: Client, stale: Duration) -> Self {
         Self {
             for_runners: client.apart(),
             for_ready: client.apart(),
@@ -104,7 +104,7 @@ impl HostDirectory {
     }
 
     pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
-        let caller = self.caller(&asker.token, asker.from, metrics).await?;
+        let caller = self.caller(asker, metrics).await?;
         match &caller {
             Caller::Everyone { .. } => {}
             Caller::Anonymous if asker.anonymous => {}
@@ -129,10 +129,6 @@ impl HostDirectory {
         counter.increment();
         let known_from = (!known.is_new).then_some(known.asked_at);
         Ok(Admission { reach: known.value, known_from })
-    }
-
-    pub(super) async fn who(&self, asker: &Asker, metrics: &Metrics) -> Result<Caller, Refusal> {
-        self.caller(&asker.token, asker.from, metrics).await
     }
 
     pub(super) fn invalidate(&self, vps: &VpsRef, asker: &Asker, known_from: Instant) {
@@ -171,23 +167,19 @@ impl HostDirectory {
         timeout(READY_LIMIT, self.for_ready.nodes()).await.map_err(timed_out)?.map(drop)
     }
 
-    pub(super) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
-        let own = Ipv4Addr::LOCALHOST.into();
-        self.caller(&None, own, metrics).await.ok().map(|caller| matches!(caller, Caller::Everyone { .. }))
-    }
-
-    async fn caller(&self, token: &Option<Token>, from: IpAddr, metrics: &Metrics) -> Result<Caller, Refusal> {
+    pub(super) async fn caller(&self, asker: &Asker, metrics: &Metrics) -> Result<Caller, Refusal> {
+        let Asker { token, from, .. } = asker;
         if token.is_some() && self.has_users.load(Ordering::Relaxed) {
-            match self.ask_for_caller(token, from, metrics).await {
+            match self.ask_for_caller(token, *from, metrics).await {
                 // The Host has just answered that it ignores tokens.
                 Err(Refusal::TokenNeeded) if !self.has_users.load(Ordering::Relaxed) => {}
                 answer => return answer,
             }
         }
-        match self.ask_for_caller(&None, from, metrics).await? {
+        match self.ask_for_caller(&None, *from, metrics).await? {
             everyone @ Caller::Everyone { .. } => Ok(everyone),
             nobody if token.is_none() => Ok(nobody),
-            _ => self.ask_for_caller(token, from, metrics).await,
+            _ => self.ask_for_caller(token, *from, metrics).await,
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use super::host_tls::HostTls;
+use super::host_tls;
 use crate::api::ApiError;
 use crate::failure::Failure;
 use crate::gateway::watch::notices::{Notices, RateLimitKey};
@@ -43,7 +43,8 @@ pub(crate) struct Checked {
 #[derive(Default)]
 pub(crate) struct HostState {
     notices: Notices,
-    tls: HostTls,
+    /// `--host-api` names the Host, so no setting counts.
+    by_option: bool,
     /// The latest look-up that failed since the last check.
     failed: Mutex<Option<Failure>>,
     doubted: Notify,
@@ -51,17 +52,17 @@ pub(crate) struct HostState {
 }
 
 impl HostState {
-    /// Tells it by `notices`. `by_option`: `--host-api` names the Host, so no setting counts.
+    /// Tells it by `notices`. `by_option`: `--host-api` names the Host.
     pub(crate) fn new(notices: Notices, by_option: bool) -> Self {
-        Self { notices, tls: HostTls::new(by_option), ..Self::default() }
+        Self { notices, by_option, ..Self::default() }
     }
 
     /// A look-up has failed.
     pub(super) fn note(&self, error: &ApiError) {
         // Not the Host's fault: the gateway itself is at a limit.
         if !matches!(error.refusal(), Refusal::Limit(_)) {
-            let failure = self.tls.by_option(error.failure("the Host API failed to answer a question"));
-            *lock(&self.failed) = Some(failure);
+            let failure = error.failure("the Host API failed to answer a question");
+            *lock(&self.failed) = Some(host_tls::with_hint(failure, self.by_option));
             self.doubted.notify_one();
         }
     }
@@ -118,7 +119,7 @@ impl HostState {
 
     fn gone(&self, base: &str, stale: Duration, error: &ApiError) -> Failure {
         let failure = Failure::new(format!("the Host API at {base} can't be used: it decides on new tunnels"));
-        let known = self.tls.by_option(error.failure(""));
+        let known = host_tls::with_hint(error.failure(""), self.by_option);
         let failure = known.causes().iter().fold(failure, Failure::cause);
         if error.fault_of_tls().is_some() {
             return failure.maybe_hint(known.advice());

@@ -10,34 +10,21 @@ const CA_FILE: [&str; 2] = ["`kohakuriver config set ca_file FILE`", "`--host-ap
 /// The start of each command that changes the settings.
 const SET: &str = "`kohakuriver config set ";
 
-/// How the admin hears of it.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct HostTls {
-    /// `--host-api` names the Host, so no setting counts.
-    by_option: bool,
+/// Reads what `trust` names, as each connection will.
+///
+/// # Errors
+/// When a file can't be used, or the system trusts nobody.
+pub(crate) fn check(trust: &Trust, by_option: bool) -> Result<(), Failure> {
+    ClientConfig::load(trust).map(drop).map_err(|failure| with_hint(failure, by_option))
 }
 
-impl HostTls {
-    /// `by_option`: `--host-api` names the Host.
-    pub(crate) fn new(by_option: bool) -> Self {
-        Self { by_option }
-    }
-
-    /// Reads what `trust` names, as each connection will.
-    ///
-    /// # Errors
-    /// When a file can't be used, or the system trusts nobody.
-    pub(crate) fn check(self, trust: &Trust) -> Result<(), Failure> {
-        ClientConfig::load(trust).map(drop).map_err(|failure| self.by_option(failure))
-    }
-
-    /// Puts the hint into the gateway's own options, where these count.
-    pub(super) fn by_option(self, failure: Failure) -> Failure {
-        let Some(hint) = failure.advice().filter(|_| self.by_option) else { return failure };
-        let hint = hint.replace(CA_FILE[0], CA_FILE[1]).replace(WHERE_SET, "");
-        let without = if hint.contains(SET) { ", and set `host` there in place of --host-api" } else { "" };
-        failure.hint(format!("{hint}{without}"))
-    }
+/// Puts the hint into the gateway's own options, where these count: `by_option` if `--host-api` names the Host, so that no
+/// setting does.
+pub(super) fn with_hint(failure: Failure, by_option: bool) -> Failure {
+    let Some(hint) = failure.advice().filter(|_| by_option) else { return failure };
+    let hint = hint.replace(CA_FILE[0], CA_FILE[1]).replace(WHERE_SET, "");
+    let without = if hint.contains(SET) { ", and set `host` there in place of --host-api" } else { "" };
+    failure.hint(format!("{hint}{without}"))
 }
 
 #[cfg(test)]
@@ -50,7 +37,7 @@ mod tests {
     fn hints_name_what_counts() {
         let hint = |by_option, fault: &Fault| {
             let failure = Failure::new("x").hint(fault.hint("head"));
-            HostTls::new(by_option).by_option(failure).advice().unwrap().to_owned()
+            with_hint(failure, by_option).advice().unwrap().to_owned()
         };
         let pin: Pins = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".parse().unwrap();
         let set_pin = format!("`kohakuriver config set pinned_key '{pin}'`");
@@ -63,7 +50,6 @@ mod tests {
             assert!(hint(true, &fault).ends_with(by_option), "{}", hint(true, &fault));
             assert!(hint(false, &fault).contains(by_setting), "{}", hint(false, &fault));
         }
-        let failure = HostTls::default().by_option(Failure::new("x"));
-        assert_eq!(failure.advice(), None);
+        assert_eq!(with_hint(Failure::new("x"), true).advice(), None);
     }
 }

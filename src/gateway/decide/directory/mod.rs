@@ -3,9 +3,9 @@
 pub(crate) mod cache;
 mod host;
 mod host_state;
-mod host_tls;
+pub(crate) mod host_tls;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
@@ -19,12 +19,11 @@ use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::target::VpsRef;
 
-pub use host::HostDirectory;
+pub(crate) use host::HostDirectory;
 pub(crate) use host_state::{Checked, HostState};
-pub(crate) use host_tls::HostTls;
 
 /// The source of what the gateway knows about VPSes.
-pub enum Directory {
+pub(crate) enum Directory {
     /// A Host. It also decides who may reach which VPS.
     Host(Box<HostDirectory>),
     /// A file. Everyone may reach each VPS in it.
@@ -93,7 +92,7 @@ impl Directory {
     /// The caller, as the Host sees it.
     pub(crate) async fn caller(&self, asker: &Asker, metrics: &Metrics) -> Result<Caller, Refusal> {
         match self {
-            Self::Host(host) => host.who(asker, metrics).await,
+            Self::Host(host) => host.caller(asker, metrics).await,
             Self::Inventory(_) => Ok(Caller::Everyone { stand_alone: true }),
         }
     }
@@ -142,10 +141,8 @@ impl Directory {
 
     /// Whether everyone may reach every VPS; `None` when the Host can't be asked.
     pub(crate) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
-        match self {
-            Self::Host(host) => host.is_open_to_everyone(metrics).await,
-            Self::Inventory(_) => Some(true),
-        }
+        let own = Asker::with(Ipv4Addr::LOCALHOST.into(), None);
+        self.caller(&own, metrics).await.ok().map(|caller| matches!(caller, Caller::Everyone { .. }))
     }
 }
 
@@ -153,24 +150,21 @@ impl Directory {
 mod tests {
     use super::*;
     use crate::api::Client;
-    use crate::gateway::watch::notices::tests::Heard;
+    use crate::gateway::decide::inventory::tests::Scene;
     use std::time::Duration;
 
     #[test]
     fn a_reload_says_what_it_has_read() {
-        let heard = Heard::default();
-        let notices = Notices::to(heard.clone());
+        let scene = Scene::new(r#"{ "nodes": [], "vps": [{ "task_id": "1", "status": "running" }] }"#);
+        let notices = Notices::to(scene.heard.clone());
         let client = Client::new("http://127.0.0.1:1", None).unwrap();
         Directory::Host(Box::new(HostDirectory::new(client, Duration::ZERO))).reload(&notices);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("inventory.json");
-        std::fs::write(&path, r#"{ "nodes": [], "vps": [{ "task_id": "1", "status": "running" }] }"#).unwrap();
-        let directory = Directory::Inventory(Arc::new(Inventory::open(&path, Notices::default()).unwrap()));
+        let directory = Directory::Inventory(Arc::clone(&scene.inventory));
         assert_eq!(directory.host_api(), None);
         directory.reload(&notices);
-        std::fs::write(&path, "{").unwrap();
+        scene.write("{");
         directory.reload(&notices);
-        let text = heard.text();
+        let text = scene.heard.text();
         let said =
             ["reloaded\n", "reloaded; the inventory has 1 VPSes\n", "the inventory is refused; the last good one"];
         assert!(said.iter().all(|said| text.matches(said).count() == 1), "{text}");

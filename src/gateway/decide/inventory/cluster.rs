@@ -16,40 +16,28 @@ use crate::text::excerpt;
 
 /// The VPSes and Runners of an inventory.
 #[derive(Debug, Default)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// Its VPSes, and command tasks if the file has some.
-    pub vps: Vec<Vps>,
+    pub(crate) vps: Vec<Vps>,
     /// Its Runners.
-    pub nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     /// The address of each VPS, or why it can't be reached. The file has all facts for that, so it is computed once.
     located: HashMap<TaskId, Result<Reach, Refusal>>,
 }
 
 /// Why a file is no inventory.
 #[derive(Debug, thiserror::Error)]
-pub enum InventoryError {
-    /// It can't be read.
+pub(crate) enum InventoryError {
     #[error("it can't be read")]
     Read(#[from] io::Error),
-    /// It is larger than this many bytes.
     #[error("it is larger than {} MiB", .0 / 1024 / 1024)]
     TooLarge(u64),
-    /// It is no JSON.
     #[error("it is not valid JSON")]
     Json(#[source] serde_json::Error),
-    /// It is JSON, but not an object with these two lists.
     #[error("it must hold one JSON object with the lists `nodes` and `vps`")]
     Shape,
-    /// An entry of a list can't be used.
     #[error("entry {} of `{list}`: {why}", .index + 1)]
-    Entry {
-        /// `nodes` or `vps`.
-        list: &'static str,
-        /// Its place, from 0.
-        index: usize,
-        /// The problem with it.
-        why: String,
-    },
+    Entry { list: &'static str, index: usize, why: String },
 }
 
 impl Cluster {
@@ -57,7 +45,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When it is no JSON object with the two lists, an entry can't be used, or two have one id or one host name.
-    pub fn parse(bytes: &[u8]) -> Result<Self, InventoryError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, InventoryError> {
         let mut json: Value = serde_json::from_slice(bytes).map_err(InventoryError::Json)?;
         let mut take = |list: &str| match json.get_mut(list).map(Value::take) {
             Some(Value::Array(entries)) => Ok(entries),
@@ -75,7 +63,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When there is no such VPS, or it can't be reached.
-    pub fn reach(&self, vps: &VpsRef) -> Result<Reach, Refusal> {
+    pub(crate) fn reach(&self, vps: &VpsRef) -> Result<Reach, Refusal> {
         let id = match vps {
             VpsRef::Id(id) => *id,
             VpsRef::Name(name) => choose(name, Case::Kept, &self.vps, None)?.id,

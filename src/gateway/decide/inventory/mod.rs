@@ -9,9 +9,9 @@ mod cluster;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-pub use cluster::{Cluster, InventoryError};
+pub(crate) use cluster::{Cluster, InventoryError};
 
 use crate::failure::Failure;
 use crate::gateway::watch::notices::{Notices, RateLimitKey};
@@ -22,7 +22,7 @@ use crate::sys::{self, FileVersion};
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// The file, and the content of its last good version.
-pub struct Inventory {
+pub(crate) struct Inventory {
     path: PathBuf,
     notices: Notices,
     /// Locked while the file is read.
@@ -55,7 +55,7 @@ impl Inventory {
     ///
     /// # Errors
     /// When it can't be read, or doesn't hold an inventory.
-    pub fn open(path: &Path, notices: Notices) -> Result<Self, InventoryError> {
+    pub(crate) fn open(path: &Path, notices: Notices) -> Result<Self, InventoryError> {
         let (version, cluster) = read(path)?;
         Ok(Self {
             path: path.to_owned(),
@@ -72,7 +72,7 @@ impl Inventory {
     /// A thread for blocking calls reads a changed file: 16 MiB of JSON must not hold up other connections. While one
     /// lookup waits for that, the others get the last good version. The comparison alone is one `stat(2)`, without a
     /// lock. Handing that to another thread would cost a set-up a third of its processor time.
-    pub async fn current(self: &Arc<Self>) -> Arc<Cluster> {
+    pub(crate) async fn current(self: &Arc<Self>) -> Arc<Cluster> {
         if self.has_changed()
             && let Some(refresh) = Refresh::begin(self)
         {
@@ -94,7 +94,7 @@ impl Inventory {
 
     /// Reads the file if it has changed.
     fn refresh(&self) {
-        let _reading = self.reading();
+        let _reading = lock(&self.reading);
         if !self.has_changed() {
             return;
         }
@@ -118,17 +118,13 @@ impl Inventory {
     ///
     /// # Errors
     /// When it can't be used; the last good version stays.
-    pub fn reload(&self) -> Result<usize, InventoryError> {
-        let _reading = self.reading();
+    pub(crate) fn reload(&self) -> Result<usize, InventoryError> {
+        let _reading = lock(&self.reading);
         let (version, cluster) = read(&self.path)?;
         let cluster = cluster.map(|cluster| self.replace(cluster));
         self.note_seen(Some(version));
         cluster?;
         Ok(self.last_good().vps.len())
-    }
-
-    fn reading(&self) -> MutexGuard<'_, ()> {
-        lock(&self.reading)
     }
 
     /// Notes the version that was read. Returns the one before.
@@ -159,80 +155,98 @@ fn read(path: &Path) -> Result<(FileVersion, Result<Cluster, InventoryError>), I
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::gateway::limits::tests::poll;
     use crate::gateway::watch::notices::tests::Heard;
     use serde_json::json;
     use std::sync::mpsc;
+    use tempfile::TempDir;
+
+    /// An inventory, its file, and what its admin hears.
+    pub(crate) struct Scene {
+        pub(crate) inventory: Arc<Inventory>,
+        pub(crate) heard: Heard,
+        folder: TempDir,
+    }
+
+    impl Scene {
+        /// An inventory of this content.
+        pub(crate) fn new(content: impl ToString) -> Self {
+            let (folder, heard) = (tempfile::tempdir().unwrap(), Heard::default());
+            let path = folder.path().join("inventory.json");
+            std::fs::write(&path, content.to_string()).unwrap();
+            let inventory = Arc::new(Inventory::open(&path, Notices::to(heard.clone())).unwrap());
+            Self { inventory, heard, folder }
+        }
+
+        /// Changes the content of the file.
+        pub(crate) fn write(&self, content: impl ToString) {
+            std::fs::write(&self.inventory.path, content.to_string()).unwrap();
+        }
+
+        fn remove(&self) {
+            std::fs::remove_file(&self.inventory.path).unwrap();
+        }
+
+        async fn ids(&self) -> Vec<String> {
+            self.inventory.current().await.vps.iter().map(|vps| vps.id.to_string()).collect()
+        }
+    }
 
     fn with(ids: &[&str]) -> String {
         let vps: Vec<_> = ids.iter().map(|id| json!({ "task_id": id, "status": "running" })).collect();
         json!({ "nodes": [], "vps": vps }).to_string()
     }
 
-    async fn ids(inventory: &Arc<Inventory>) -> Vec<String> {
-        inventory.current().await.vps.iter().map(|vps| vps.id.to_string()).collect()
-    }
-
     #[tokio::test]
     async fn a_change_counts_at_once_and_a_broken_one_is_refused_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("inventory.json");
-        std::fs::write(&path, with(&["1"])).unwrap();
-        let heard = Heard::default();
-        let inventory = Arc::new(Inventory::open(&path, Notices::to(heard.clone())).unwrap());
-        assert_eq!(ids(&inventory).await, ["1"]);
+        let scene = Scene::new(with(&["1"]));
+        assert_eq!(scene.ids().await, ["1"]);
 
         // In place, and by a rename, as editors do it.
-        std::fs::write(&path, with(&["1", "2"])).unwrap();
-        assert_eq!(ids(&inventory).await, ["1", "2"]);
-        std::fs::write(path.with_extension("new"), with(&["3", "4"])).unwrap();
-        std::fs::rename(path.with_extension("new"), &path).unwrap();
-        assert_eq!(ids(&inventory).await, ["3", "4"]);
-        assert_eq!(heard.text(), "");
+        scene.write(with(&["1", "2"]));
+        assert_eq!(scene.ids().await, ["1", "2"]);
+        let new = scene.folder.path().join("new");
+        std::fs::write(&new, with(&["3", "4"])).unwrap();
+        std::fs::rename(&new, &scene.inventory.path).unwrap();
+        assert_eq!(scene.ids().await, ["3", "4"]);
+        assert_eq!(scene.heard.text(), "");
 
-        std::fs::write(&path, "{ broken").unwrap();
+        scene.write("{ broken");
         for _ in 0..3 {
-            assert_eq!(ids(&inventory).await, ["3", "4"]);
+            assert_eq!(scene.ids().await, ["3", "4"]);
         }
-        let said = heard.text();
+        let said = scene.heard.text();
         assert_eq!(said.matches("is refused; the last good one stays").count(), 1, "{said}");
         assert!(said.contains(" cause=\"it is not valid JSON"), "{said}");
 
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(ids(&inventory).await, ["3", "4"]);
-        std::fs::write(&path, with(&["5"])).unwrap();
-        assert_eq!(ids(&inventory).await, ["5"]);
+        scene.remove();
+        assert_eq!(scene.ids().await, ["3", "4"]);
+        scene.write(with(&["5"]));
+        assert_eq!(scene.ids().await, ["5"]);
     }
 
     #[tokio::test]
     async fn a_missing_file_is_reported_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("inventory.json");
-        std::fs::write(&path, with(&["1"])).unwrap();
-        let heard = Heard::default();
-        let inventory = Arc::new(Inventory::open(&path, Notices::to(heard.clone())).unwrap());
-        std::fs::remove_file(&path).unwrap();
+        let scene = Scene::new(with(&["1"]));
+        scene.remove();
         for _ in 0..3 {
-            assert_eq!(ids(&inventory).await, ["1"]);
+            assert_eq!(scene.ids().await, ["1"]);
         }
-        assert_eq!(heard.text().matches("cause=\"it can't be read").count(), 1, "{}", heard.text());
+        assert_eq!(scene.heard.text().matches("cause=\"it can't be read").count(), 1, "{}", scene.heard.text());
     }
 
     #[tokio::test]
     async fn a_reload_counts_the_vpses_and_keeps_the_last_good_version() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("inventory.json");
-        std::fs::write(&path, with(&["1"])).unwrap();
-        let heard = Heard::default();
-        let inventory = Arc::new(Inventory::open(&path, Notices::to(heard.clone())).unwrap());
-        std::fs::write(&path, with(&["1", "2"])).unwrap();
-        assert_eq!(inventory.reload().unwrap(), 2);
-        std::fs::write(&path, "{ broken").unwrap();
-        assert!(inventory.reload().is_err());
-        assert_eq!(ids(&inventory).await, ["1", "2"]);
-        std::fs::remove_file(&path).unwrap();
-        assert!(matches!(inventory.reload(), Err(InventoryError::Read(_))));
+        let scene = Scene::new(with(&["1"]));
+        scene.write(with(&["1", "2"]));
+        assert_eq!(scene.inventory.reload().unwrap(), 2);
+        scene.write("{ broken");
+        assert!(scene.inventory.reload().is_err());
+        assert_eq!(scene.ids().await, ["1", "2"]);
+        scene.remove();
+        assert!(matches!(scene.inventory.reload(), Err(InventoryError::Read(_))));
     }
 
     #[test]
@@ -255,19 +269,16 @@ mod tests {
 
     #[tokio::test]
     async fn while_the_file_is_read_other_lookups_get_the_last_good_version() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("inventory.json");
-        std::fs::write(&path, with(&["1"])).unwrap();
-        let inventory = Arc::new(Inventory::open(&path, Notices::to(Heard::default())).unwrap());
-        std::fs::write(&path, with(&["1", "2"])).unwrap();
-        let reading = hold(&inventory);
-        let mut first = std::pin::pin!(inventory.current());
-        assert!(poll_once(first.as_mut()).is_pending());
-        let other = tokio::time::timeout(std::time::Duration::from_secs(20), ids(&inventory)).await;
+        let scene = Scene::new(with(&["1"]));
+        scene.write(with(&["1", "2"]));
+        let reading = hold(&scene.inventory);
+        let mut first = std::pin::pin!(scene.inventory.current());
+        assert!(poll(first.as_mut()).is_none());
+        let other = tokio::time::timeout(std::time::Duration::from_secs(20), scene.ids()).await;
         assert_eq!(other.expect("a lookup waits for another one's read"), ["1"]);
         drop(reading);
         assert_eq!(first.await.vps.len(), 2);
-        assert_eq!(ids(&inventory).await, ["1", "2"]);
+        assert_eq!(scene.ids().await, ["1", "2"]);
     }
 
     /// Lets no read of the file end until the returned sender is dropped.
@@ -276,7 +287,7 @@ mod tests {
         let (locked, is_locked) = mpsc::channel();
         let inventory = Arc::clone(inventory);
         std::thread::spawn(move || {
-            let _reading = inventory.reading();
+            let _reading = lock(&inventory.reading);
             locked.send(()).unwrap();
             let _ = released.recv();
         });
@@ -284,28 +295,21 @@ mod tests {
         release
     }
 
-    fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
-        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
-    }
-
     #[tokio::test]
     async fn a_lookup_that_is_cancelled_does_not_keep_others_from_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("inventory.json");
-        std::fs::write(&path, with(&["1"])).unwrap();
-        let inventory = Arc::new(Inventory::open(&path, Notices::to(Heard::default())).unwrap());
-        std::fs::write(&path, with(&["1", "2"])).unwrap();
-        let reading = hold(&inventory);
+        let scene = Scene::new(with(&["1"]));
+        scene.write(with(&["1", "2"]));
+        let reading = hold(&scene.inventory);
         {
-            let mut cancelled = std::pin::pin!(inventory.current());
-            assert!(poll_once(cancelled.as_mut()).is_pending());
+            let mut cancelled = std::pin::pin!(scene.inventory.current());
+            assert!(poll(cancelled.as_mut()).is_none());
         }
         drop(reading);
         // Its thread still has the right to read the file until it is through.
-        while inventory.is_refreshing.load(Ordering::Acquire) {
+        while scene.inventory.is_refreshing.load(Ordering::Acquire) {
             tokio::task::yield_now().await;
         }
-        std::fs::write(&path, with(&["2", "3", "4"])).unwrap();
-        assert_eq!(ids(&inventory).await, ["2", "3", "4"]);
+        scene.write(with(&["2", "3", "4"]));
+        assert_eq!(scene.ids().await, ["2", "3", "4"]);
     }
 }

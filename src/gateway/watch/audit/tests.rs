@@ -1,14 +1,12 @@
 use super::*;
 use crate::gateway::carry::session::Sessions;
 use crate::gateway::carry::session::tests::tunnel;
+use crate::gateway::tests::PATIENCE;
 use crate::gateway::watch::notices::tests::Heard;
 use crate::gateway::watch::records::Records;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An audit log, and what is written into it.
 pub(crate) fn audit() -> (Audit, Heard) {
@@ -85,9 +83,8 @@ fn text_from_a_client_is_printable() {
 
 #[test]
 fn a_file_is_private_appended_to_and_opened_again() {
-    let folder = std::env::temp_dir().join(format!("kohakuriver-audit-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("audit.log");
+    let folder = tempfile::tempdir().unwrap();
+    let [path, moved] = ["audit.log", "audit.log.1"].map(|name| folder.path().join(name));
     let metrics = Arc::new(Metrics::default());
     let open = || Audit::open(&AuditLog::File(path.clone()), &Notices::default(), &metrics).unwrap();
     let count = || std::fs::read_to_string(&path).unwrap().lines().count();
@@ -103,13 +100,12 @@ fn a_file_is_private_appended_to_and_opened_again() {
     let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
     assert_eq!(mode & 0o777, 0o600);
     // logrotate renames the file like this.
-    std::fs::rename(&path, folder.join("audit.log.1")).unwrap();
+    std::fs::rename(&path, &moved).unwrap();
     note(&audit);
     audit.reopen();
     note(&audit);
     assert_eq!(count(), 2);
-    assert_eq!(std::fs::read_to_string(folder.join("audit.log.1")).unwrap().lines().count(), 6);
-    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(std::fs::read_to_string(moved).unwrap().lines().count(), 6);
     assert_eq!(metrics.audit_lost.value(), 0);
 }
 
@@ -117,7 +113,7 @@ fn a_file_is_private_appended_to_and_opened_again() {
 fn a_file_that_can_not_be_opened_is_an_error_at_the_start() {
     let metrics = Arc::new(Metrics::default());
     let missing = AuditLog::File("/no/such/folder/audit.log".into());
-    let failure = Audit::open(&missing, &Notices::default(), &metrics).unwrap_err();
+    let failure = Audit::open(&missing, &Notices::default(), &metrics).err().unwrap();
     let text = failure.render("p");
     assert!(text.starts_with("p: cannot write the audit log to /no/such/folder/audit.log\n  caused by: "), "{text}");
 }

@@ -18,14 +18,14 @@ pub(crate) struct Beside {
 
 pub(super) fn write(page: &mut Page, beside: &Beside) {
     if let Some(is_up) = beside.host_is_up {
-        page.gauge(name!("host_api_up"), "Whether the Host API answers.", &[], f64::from(u8::from(is_up)));
+        page.value(name!("host_api_up"), "Whether the Host API answers.", u8::from(is_up));
     }
     let seconds = |time: &SystemTime| match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => since.as_secs_f64(),
         Err(before) => -before.duration().as_secs_f64(),
     };
     let certificates = beside.certificates.iter().map(|(file, until)| ([("file", file.as_str())], seconds(until)));
-    page.gauges(name!("certificate_expiry_timestamp_seconds"), "When a certificate in force ends.", certificates);
+    page.samples(name!("certificate_expiry_timestamp_seconds"), "When a certificate in force ends.", certificates);
     if let Some(users) = &beside.users {
         write_users(page, users);
     }
@@ -33,13 +33,13 @@ pub(super) fn write(page: &mut Page, beside: &Beside) {
 
 /// The label is empty for all that have no place of their own: no user has an empty name.
 fn write_users(page: &mut Page, users: &[UserTotals]) {
-    let user = |totals: &UserTotals| totals.user.as_deref().unwrap_or_default().to_owned();
-    let names: Vec<String> = users.iter().map(user).collect();
-    let open = names.iter().zip(users).map(|(user, totals)| ([("user", user.as_str())], totals.open as f64));
-    page.gauges(name!("user_tunnels"), "Open tunnels of a user.", open);
-    let bytes = names.iter().zip(users).flat_map(|(user, totals)| {
-        let sample = |direction, bytes| ([("user", user.as_str()), ("direction", direction)], bytes);
-        [sample("up", totals.bytes_up), sample("down", totals.bytes_down)]
+    fn user(totals: &UserTotals) -> (&'static str, &str) {
+        ("user", totals.user.as_deref().unwrap_or_default())
+    }
+    page.samples(name!("user_tunnels"), "Open tunnels of a user.", users.iter().map(|of| ([user(of)], of.totals.open)));
+    let bytes = users.iter().flat_map(|of| {
+        let sample = |direction, bytes| ([user(of), ("direction", direction)], bytes);
+        [sample("up", of.totals.bytes_up), sample("down", of.totals.bytes_down)]
     });
-    page.counter(name!("user_tunnel_bytes_total"), "Bytes carried for a user.", bytes);
+    page.samples(name!("user_tunnel_bytes_total"), "Bytes carried for a user.", bytes);
 }

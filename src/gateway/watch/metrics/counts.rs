@@ -1,10 +1,9 @@
 //! The counts that the [history](crate::gateway::watch::history) is made of.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::Metrics;
-use super::histogram::Histogram;
+use super::histogram::Times;
 
 /// What has been counted so far.
 #[derive(Clone, PartialEq, Debug)]
@@ -19,16 +18,6 @@ pub(crate) struct Counts {
     pub(crate) lookup: Times,
 }
 
-/// Durations in the buckets of a histogram.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Times {
-    bounds: &'static [f64],
-    /// The count of each bucket. The last one has no bound.
-    buckets: Vec<u64>,
-    /// The sum of all durations.
-    sum: Duration,
-}
-
 impl Metrics {
     pub(crate) fn counts(&self) -> Counts {
         let mut refused = BTreeMap::new();
@@ -36,7 +25,7 @@ impl Metrics {
             *refused.entry(*reason).or_default() += count.value();
         }
         let opened = self.opened.iter().flatten().map(super::Counter::value).sum();
-        Counts { opened, refused, setup: Times::of(&self.setup), lookup: Times::of(&self.lookup_time) }
+        Counts { opened, refused, setup: self.setup.times(), lookup: self.lookup_time.times() }
     }
 }
 
@@ -53,45 +42,11 @@ impl Counts {
     }
 }
 
-impl Times {
-    fn of(histogram: &Histogram) -> Self {
-        let (bounds, buckets, sum) = histogram.counts();
-        Self { bounds, buckets, sum }
-    }
-
-    fn since(&self, earlier: &Self) -> Self {
-        let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now - then).collect();
-        Self { buckets, sum: self.sum - earlier.sum, ..*self }
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
-
-    /// The mean, in milliseconds, to the microsecond.
-    pub(crate) fn mean(&self) -> Option<f64> {
-        let mean = (self.sum.as_micros() as u64).checked_div(self.count())?;
-        Some(mean as f64 / 1000.0)
-    }
-
-    /// The milliseconds that 95 of 100 don't exceed, as exactly as the buckets tell; `None` also if that is beyond the last
-    /// bound.
-    pub(crate) fn nearly_all_within(&self) -> Option<f64> {
-        let needed = (self.count() * 95).div_ceil(100);
-        let mut so_far = 0;
-        let at = self.buckets.iter().position(|count| {
-            so_far += count;
-            so_far >= needed.max(1)
-        })?;
-        Some(self.bounds.get(at)? * 1000.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gateway::words::session::{Protocol, Transport};
+    use std::time::Duration;
 
     #[test]
     fn counts_since_an_earlier_moment() {

@@ -26,26 +26,50 @@ impl Histogram {
         self.sum.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// For each bound the count of durations up to it, then the count of all.
-    pub(super) fn cumulative(&self) -> (Vec<(f64, u64)>, u64) {
-        let mut count = 0;
-        let mut counts = self.buckets.iter().map(|bucket| {
-            count += bucket.value();
-            count
-        });
-        let bounded = self.bounds.iter().copied().zip(counts.by_ref()).collect();
-        let all = counts.last().unwrap_or_default();
-        (bounded, all)
-    }
-
-    /// The bounds in seconds, the count of each bucket, and the sum of all durations.
-    pub(super) fn counts(&self) -> (&'static [f64], Vec<u64>, Duration) {
+    /// What has been counted so far.
+    pub(super) fn times(&self) -> Times {
         let buckets = self.buckets.iter().map(Counter::value).collect();
-        (self.bounds, buckets, Duration::from_micros(self.sum.value()))
+        Times { bounds: self.bounds, buckets, sum: Duration::from_micros(self.sum.value()) }
+    }
+}
+
+/// Durations in the buckets of a histogram.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Times {
+    /// In seconds.
+    pub(super) bounds: &'static [f64],
+    /// The count of each bucket. The last one has no bound.
+    pub(super) buckets: Vec<u64>,
+    /// The sum of all durations.
+    pub(super) sum: Duration,
+}
+
+impl Times {
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, then)| now - then).collect();
+        Self { buckets, sum: self.sum - earlier.sum, ..*self }
     }
 
-    /// The sum of all durations, in seconds.
-    pub(super) fn sum(&self) -> f64 {
-        Duration::from_micros(self.sum.value()).as_secs_f64()
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// The mean, in milliseconds, to the microsecond.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        let mean = (self.sum.as_micros() as u64).checked_div(self.count())?;
+        Some(mean as f64 / 1000.0)
+    }
+
+    /// The milliseconds that 95 of 100 don't exceed, as exactly as the buckets tell; `None` also if that is beyond the last
+    /// bound.
+    pub(crate) fn nearly_all_within(&self) -> Option<f64> {
+        let needed = (self.count() * 95).div_ceil(100);
+        let mut so_far = 0;
+        let at = self.buckets.iter().position(|count| {
+            so_far += count;
+            so_far >= needed.max(1)
+        })?;
+        Some(self.bounds.get(at)? * 1000.0)
     }
 }

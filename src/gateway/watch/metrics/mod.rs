@@ -154,64 +154,63 @@ impl Metrics {
     /// on a thread that may block.
     pub(crate) fn page(&self, totals: Totals, older: u64, limits: &Limits, beside: &Beside) -> String {
         let mut page = Page::default();
-        page.gauge(name!("tunnels"), "Tunnels that are open.", &[], totals.open as f64);
-        let help = "Tunnels that previous processes still have.";
-        page.gauge(name!("older_tunnels"), help, &[], older as f64);
+        page.value(name!("tunnels"), "Tunnels that are open.", totals.open);
+        page.value(name!("older_tunnels"), "Tunnels that previous processes still have.", older);
         let bytes = [([("direction", "up")], totals.bytes_up), ([("direction", "down")], totals.bytes_down)];
-        page.counter(name!("tunnel_bytes_total"), "Bytes carried, up from clients and down to them.", bytes);
+        page.samples(name!("tunnel_bytes_total"), "Bytes carried, up from clients and down to them.", bytes);
         self.write_requests(&mut page);
         self.write_lookups(&mut page);
         limits::write(&mut page, limits);
         beside::write(&mut page, beside);
         let lost = [([("log", "audit")], self.audit_lost.value()), ([("log", "messages")], self.log_lost.value())];
-        page.counter(name!("log_lines_lost_total"), "Lines that could not be written.", lost);
+        page.samples(name!("log_lines_lost_total"), "Lines that could not be written.", lost);
         process::write(&mut page, self.started);
         page.text()
     }
 
     fn write_requests(&self, page: &mut Page) {
-        page.gauge(name!("build_info"), "The version that runs.", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        page.samples(name!("build_info"), "The version that runs.", [([("version", env!("CARGO_PKG_VERSION"))], 1)]);
         let accepted =
             Transport::ALL.map(|transport| ([("transport", transport.name())], self.accepted(transport).value()));
-        page.counter(name!("connections_accepted_total"), "Connections of clients.", accepted);
+        page.samples(name!("connections_accepted_total"), "Connections of clients.", accepted);
         let help = "Connections refused at once, since no file descriptor was left for them.";
-        page.counter(name!("connections_turned_away_total"), help, [([], self.turned_away.value())]);
+        page.value(name!("connections_turned_away_total"), help, self.turned_away.value());
         let help = "Requests being read, looked up, dialled or refused.";
-        page.gauge(name!("handshakes"), help, &[], self.handshakes.value() as f64);
+        page.value(name!("handshakes"), help, self.handshakes.value());
         let opened = Protocol::ALL.into_iter().flat_map(|protocol| {
             Transport::ALL.map(|transport| {
                 let labels = [("protocol", protocol.name()), ("transport", transport.name())];
                 (labels, self.opened(protocol, transport).value())
             })
         });
-        page.counter(name!("tunnels_opened_total"), "Tunnels opened.", opened);
+        page.samples(name!("tunnels_opened_total"), "Tunnels opened.", opened);
         let closed = Ending::ALL.map(|ending| ([("ending", ending.name())], self.closed(ending).value()));
-        page.counter(name!("tunnels_closed_total"), "Tunnels closed, by how they ended.", closed);
-        let help = "Open tunnels whose clients are away.";
-        page.gauge(name!("parked_tunnels"), help, &[], self.parked.value() as f64);
+        page.samples(name!("tunnels_closed_total"), "Tunnels closed, by how they ended.", closed);
+        page.value(name!("parked_tunnels"), "Open tunnels whose clients are away.", self.parked.value());
         let help = "How often a client has continued its tunnel over another connection.";
-        page.counter(name!("tunnels_resumed_total"), help, [([], self.resumed.value())]);
+        page.value(name!("tunnels_resumed_total"), help, self.resumed.value());
         let help = "Memory of the bytes that could be sent again, in bytes.";
-        page.gauge(name!("replay_bytes"), help, &[], self.replay_bytes.value() as f64);
+        page.value(name!("replay_bytes"), help, self.replay_bytes.value());
         let refused = self.refused.iter();
         let refused = refused.map(|(&(reason, error), count)| ([("reason", reason), ("error", error)], count.value()));
-        page.counter(name!("requests_refused_total"), "Requests that got no tunnel.", refused);
-        page.histogram(name!("setup_seconds"), "From the accepted connection to the open tunnel.", &self.setup);
-        page.histogram(name!("tunnel_seconds"), "Duration of the tunnels that are closed.", &self.life);
+        page.samples(name!("requests_refused_total"), "Requests that got no tunnel.", refused);
+        let help = "From the accepted connection to the open tunnel.";
+        page.histogram(name!("setup_seconds"), help, &self.setup.times());
+        page.histogram(name!("tunnel_seconds"), "Duration of the tunnels that are closed.", &self.life.times());
     }
 
     fn write_lookups(&self, page: &mut Page) {
         let outcomes = ["found", "refused", "failed"];
         let lookups = outcomes.iter().zip(&self.lookups).map(|(name, count)| ([("outcome", *name)], count.value()));
-        page.counter(name!("host_lookups_total"), "Requests to the Host API.", lookups);
-        page.histogram(name!("host_lookup_seconds"), "How long the Host API took.", &self.lookup_time);
+        page.samples(name!("host_lookups_total"), "Requests to the Host API.", lookups);
+        page.histogram(name!("host_lookup_seconds"), "How long the Host API took.", &self.lookup_time.times());
         let help = "Requests of clients to the Host API.";
         write_codes(page, name!("api_requests_total"), help, &API_CODES, &self.api_requests);
         let help = "Requests of clients about sessions.";
         write_codes(page, name!("session_requests_total"), help, &SESSION_CODES, &self.session_requests);
         let cache = [("hit", &self.cache_hits), ("miss", &self.cache_misses), ("stale", &self.cache_stale)];
         let cache = cache.map(|(name, count)| ([("result", name)], count.value()));
-        page.counter(name!("lookup_cache_total"), "Look-ups, by the part that the cache played.", cache);
+        page.samples(name!("lookup_cache_total"), "Look-ups, by the part that the cache played.", cache);
     }
 
     /// The counter of connections accepted over this transport.
@@ -239,8 +238,8 @@ fn count(codes: &[u16], counters: &[Counter], status: u16) {
 fn write_codes(page: &mut Page, name: &str, help: &str, codes: &[u16], counters: &[Counter]) {
     let codes: Vec<_> = codes.iter().map(u16::to_string).chain(["other".to_owned()]).collect();
     let samples = codes.iter().zip(counters).map(|(code, count)| ([("code", code.as_str())], count.value()));
-    page.counter(name, help, samples);
+    page.samples(name, help, samples);
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,10 +6,9 @@
 //! kohakuriver_gateway_tunnels 3
 //! ```
 
-use std::fmt::Write;
-use std::time::Duration;
+use std::fmt::{Display, Write};
 
-use super::histogram::Histogram;
+use super::histogram::Times;
 
 /// The full name of one of the gateway's own metrics.
 macro_rules! name {
@@ -30,54 +29,35 @@ pub(super) struct Page(String);
 type Label<'l> = (&'static str, &'l str);
 
 impl Page {
-    /// Writes a counter, with a sample for each set of labels.
-    pub(super) fn counter<'l, const LABELS: usize>(
+    /// Writes a counter, whose name ends so, or a gauge, with a sample for each set of labels.
+    pub(super) fn samples<'l, const LABELS: usize>(
         &mut self,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = ([Label<'l>; LABELS], u64)>,
+        samples: impl IntoIterator<Item = ([Label<'l>; LABELS], impl Display)>,
     ) {
-        self.family(name, help, "counter");
+        self.family(name, help, if name.ends_with("_total") { "counter" } else { "gauge" });
         for (labels, value) in samples {
             self.sample(name, "", &labels, value);
         }
     }
 
-    /// Writes a counter of seconds.
-    pub(super) fn seconds(&mut self, name: &str, help: &str, value: Duration) {
-        self.family(name, help, "counter");
-        self.sample(name, "", &[], value.as_secs_f64());
-    }
-
-    /// Writes a gauge with one sample.
-    pub(super) fn gauge(&mut self, name: &str, help: &str, labels: &[Label<'_>], value: f64) {
-        self.family(name, help, "gauge");
-        self.sample(name, "", labels, value);
-    }
-
-    /// Writes a gauge, with a sample for each set of labels.
-    pub(super) fn gauges<'l, const LABELS: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = ([Label<'l>; LABELS], f64)>,
-    ) {
-        self.family(name, help, "gauge");
-        for (labels, value) in samples {
-            self.sample(name, "", &labels, value);
-        }
+    /// The same with one sample, which has no labels.
+    pub(super) fn value(&mut self, name: &str, help: &str, value: impl Display) {
+        self.samples(name, help, [([], value)]);
     }
 
     /// Writes a histogram.
-    pub(super) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+    pub(super) fn histogram(&mut self, name: &str, help: &str, times: &Times) {
         self.family(name, help, "histogram");
-        let (bounded, all) = histogram.cumulative();
-        for (bound, count) in bounded {
-            self.sample(name, "_bucket", &[("le", &bound.to_string())], count);
+        let bounds = times.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        let mut count = 0;
+        for (bound, bucket) in bounds.zip(&times.buckets) {
+            count += bucket;
+            self.sample(name, "_bucket", &[("le", &bound)], count);
         }
-        self.sample(name, "_bucket", &[("le", "+Inf")], all);
-        self.sample(name, "_sum", &[], histogram.sum());
-        self.sample(name, "_count", &[], all);
+        self.sample(name, "_sum", &[], times.sum.as_secs_f64());
+        self.sample(name, "_count", &[], count);
     }
 
     /// The whole page.
@@ -90,7 +70,7 @@ impl Page {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, suffix: &str, labels: &[Label<'_>], value: impl std::fmt::Display) {
+    fn sample(&mut self, name: &str, suffix: &str, labels: &[Label<'_>], value: impl Display) {
         self.0 += name;
         self.0 += suffix;
         for (at, (label, value)) in labels.iter().enumerate() {

@@ -9,7 +9,7 @@ use crate::sys;
 pub(super) fn write(page: &mut Page, started: SystemTime) {
     let mut gauge = |name, help, value: Option<f64>| {
         if let Some(value) = value {
-            page.gauge(name, help, &[], value);
+            page.value(name, help, value);
         }
     };
     let started = started.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
@@ -20,5 +20,5 @@ pub(super) fn write(page: &mut Page, started: SystemTime) {
     gauge("process_max_fds", "Most file descriptors that may be open.", number(sys::most_open_files()));
     gauge("process_resident_memory_bytes", "Memory that is resident.", number(usage.resident));
     gauge("process_virtual_memory_bytes", "Memory that is mapped.", number(usage.mapped));
-    page.seconds("process_cpu_seconds_total", "Time that the process has used of CPUs.", usage.cpu);
+    page.value("process_cpu_seconds_total", "Time that the process has used of CPUs.", usage.cpu.as_secs_f64());
 }

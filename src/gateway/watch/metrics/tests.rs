@@ -4,8 +4,8 @@ use crate::gateway::words::session::UserTotals;
 use crate::handshake::request::TooLarge;
 use std::collections::BTreeSet;
 
-fn page(metrics: &Metrics) -> String {
-    metrics.page(Totals::default(), 0, &Limits::new(&Wanted::default(), None), &Beside::default())
+pub(crate) fn page(metrics: &Metrics) -> String {
+    metrics.page(Totals::default(), 0, &Limits::of(&Wanted::default()), &Beside::default())
 }
 
 /// The value of the sample `name`, labels included.
@@ -17,17 +17,16 @@ fn value(text: &str, name: &str) -> f64 {
 #[test]
 fn the_text_format_of_every_kind() {
     let mut page = Page::default();
-    page.counter("a_total", "A.", [([("x", "q\"b\\s\nn"), ("y", "2")], 7)]);
-    page.counter("b_total", "B.", [([], 1)]);
-    page.gauge("c", "C.", &[], 0.5);
-    page.gauges("d", "D.", [([("l", "m")], 3.0)]);
+    page.samples("a_total", "A.", [([("x", "q\"b\\s\nn"), ("y", "2")], 7)]);
+    page.value("b_total", "B.", 1);
+    page.value("c", "C.", 0.5);
+    page.samples("d", "D.", [([("l", "m")], 3.0)]);
     let histogram = Histogram::new(&[0.01, 1.0]);
     // A bound belongs to its own bucket.
     for millis in [1, 10, 11, 1000, 1001] {
         histogram.observe(Duration::from_millis(millis));
     }
-    page.histogram("e_seconds", "E.", &histogram);
-    page.seconds("f_seconds_total", "F.", Duration::from_millis(1500));
+    page.histogram("e_seconds", "E.", &histogram.times());
     let expected = "\
 # HELP a_total A.
 # TYPE a_total counter
@@ -48,9 +47,6 @@ e_seconds_bucket{le=\"1\"} 4
 e_seconds_bucket{le=\"+Inf\"} 5
 e_seconds_sum 2.023
 e_seconds_count 5
-# HELP f_seconds_total F.
-# TYPE f_seconds_total counter
-f_seconds_total 1.5
 ";
     assert_eq!(page.text(), expected);
 }
@@ -75,7 +71,7 @@ fn every_count_is_on_the_page() {
     metrics.log_lost.add(6);
     metrics.setup.observe(Duration::from_secs(2));
     metrics.life.observe(Duration::from_secs(3));
-    let limits = Limits::new(&Wanted { tunnels: 1, ..Wanted::default() }, None);
+    let limits = Limits::of(&Wanted { tunnels: 1, ..Wanted::default() });
     let admit = || limits.tunnels.admit([127, 0, 0, 1].into(), None);
     let _permit = admit().unwrap();
     assert!(admit().is_err() && admit().is_err());
@@ -129,14 +125,15 @@ fn every_count_is_on_the_page() {
 
 #[test]
 fn what_others_know_is_on_the_page_and_a_user_is_no_label_of_another() {
-    let user = |user: Option<&str>, open| UserTotals { user: user.map(Into::into), open, bytes_up: 1, bytes_down: 2 };
+    let totals = |open| Totals { open, bytes_up: 1, bytes_down: 2 };
+    let user = |user: Option<&str>, open| UserTotals { user: user.map(Into::into), totals: totals(open) };
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_072_353);
     let beside = Beside {
         host_is_up: Some(false),
         certificates: vec![("/etc/a\"b.pem".to_owned(), until)],
         users: Some(vec![user(Some("a\"} 7\nx"), 3), user(None, 4)]),
     };
-    let limits = Limits::new(&Wanted::default(), None);
+    let limits = Limits::of(&Wanted::default());
     let text = Metrics::default().page(Totals::default(), 0, &limits, &beside);
     for (name, expected) in [
         ("host_api_up", 0.0),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::gateway::limits::tests::poll;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Barrier, oneshot};
@@ -197,10 +198,6 @@ async fn the_number_of_keys_is_bounded() {
     assert_eq!(lock(&cache.slots).by_key.len(), 1);
 }
 
-fn poll<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> std::task::Poll<F::Output> {
-    future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
-}
-
 /// Callers that come while a question runs get its answer; one that comes afterwards asks anew.
 #[tokio::test]
 async fn an_error_counts_for_those_who_waited_for_it() {
@@ -211,13 +208,13 @@ async fn an_error_counts_for_those_who_waited_for_it() {
         Err(Refusal::NotFound)
     };
     let mut first = Box::pin(cache.get(&"key", ask));
-    assert!(poll(&mut first).is_pending());
+    assert!(poll(first.as_mut()).is_none());
     let mut second = Box::pin(cache.get(&"key", async |_| Ok(1)));
-    assert!(poll(&mut second).is_pending());
+    assert!(poll(second.as_mut()).is_none());
     drop(release);
-    assert!(matches!(poll(&mut first), std::task::Poll::Ready(Err(Refusal::NotFound))));
+    assert!(matches!(poll(first.as_mut()), Some(Err(Refusal::NotFound))));
     let mut third = Box::pin(cache.get(&"key", async |_| Ok(2)));
-    assert!(poll(&mut third).is_pending(), "two ask at once");
+    assert!(poll(third.as_mut()).is_none(), "two ask at once");
     assert_eq!(second.await, Err(Refusal::NotFound));
     assert_eq!(third.await.map(|known| known.value), Ok(2));
 }
@@ -228,7 +225,7 @@ async fn a_question_under_way_stays_when_there_is_no_room() {
         let cache: Cache<usize, usize> = Cache::new(FRESH, STALE);
         let ask = async |n| cache.get(&n, async |_| std::future::pending().await).await;
         let mut under_way: Vec<_> = (idle..MAX_ENTRIES).map(|n| Box::pin(ask(n))).collect();
-        assert!(under_way.iter_mut().all(|one| poll(one).is_pending()));
+        assert!(under_way.iter_mut().all(|one| poll(one.as_mut()).is_none()));
         for n in 0..idle {
             cache.get(&n, async |_| Ok(n)).await.unwrap();
             advance(Duration::from_micros(1)).await;
@@ -237,6 +234,6 @@ async fn a_question_under_way_stays_when_there_is_no_room() {
         let removed = if idle > REMOVED_AT_ONCE { REMOVED_AT_ONCE } else { 0 };
         assert_eq!(cache.len(), MAX_ENTRIES + 1 - removed);
         // The next caller waits for it.
-        assert!(poll(&mut Box::pin(cache.get(&idle, async |_| Ok(0)))).is_pending(), "two ask at once");
+        assert!(poll(std::pin::pin!(cache.get(&idle, async |_| Ok(0)))).is_none(), "two ask at once");
     }
 }

@@ -3,8 +3,10 @@
 use super::*;
 use crate::api::fake_host::FakeHost;
 use crate::gateway::decide::directory::Directory;
+use crate::gateway::limits::tests::poll;
 use crate::target::TaskId;
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 use tokio::time::{advance, pause, resume};
 
@@ -314,8 +316,7 @@ async fn new_questions_wait_for_those_of_their_own_client() {
     };
     let mut waiting: Vec<_> =
         (0..3 * NEW_QUESTIONS).map(|_| Box::pin(ask(&directory.new_callers, FROM, false))).collect();
-    let mut look = std::task::Context::from_waker(std::task::Waker::noop());
-    assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut look).is_pending()));
+    assert!(waiting.iter_mut().all(|one| poll(one.as_mut()).is_none()));
     assert_eq!(asked.load(Ordering::Relaxed), SHARE);
     // A caller with an older answer doesn't wait with them, and neither do other clients and questions of the other kind.
     for (turns, from, has_answer) in [
@@ -324,12 +325,12 @@ async fn new_questions_wait_for_those_of_their_own_client() {
         (&directory.new_callers, other, false),
     ] {
         let before = asked.load(Ordering::Relaxed);
-        assert!(Box::pin(ask(turns, from, has_answer)).as_mut().poll(&mut look).is_pending());
+        assert!(poll(Box::pin(ask(turns, from, has_answer)).as_mut()).is_none());
         assert_eq!(asked.load(Ordering::Relaxed), before + 1);
     }
     // A client that leaves makes room.
     drop(waiting.remove(0));
-    assert!(waiting.iter_mut().all(|one| one.as_mut().poll(&mut look).is_pending()));
+    assert!(waiting.iter_mut().all(|one| poll(one.as_mut()).is_none()));
     assert_eq!(asked.load(Ordering::Relaxed), SHARE + 4);
     advance(LOOKUP_LIMIT + Duration::from_millis(1)).await;
     let last = waiting.pop().unwrap().await.unwrap_err();
