@@ -108,11 +108,10 @@ impl Cluster {
 
     /// The name that a VPS's host keys are stored under, whichever name the user typed.
     pub fn alias(&self, id: TaskId) -> String {
-        match self {
-            Self::Unnamed => format!("kohakuriver-{id}"),
-            Self::Named(name) => format!("kohakuriver-{id}.{name}"),
-            // A name has no colon, so this is no cluster's.
-            Self::Other(address) => format!("kohakuriver-{id}.{address}"),
+        // A name has no colon, so an address is no cluster's.
+        match self.scope() {
+            None => format!("kohakuriver-{id}"),
+            Some(scope) => format!("kohakuriver-{id}.{scope}"),
         }
     }
 
@@ -176,10 +175,7 @@ impl Cluster {
 
 impl fmt::Display for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Other(address) => f.write_str(address),
-            named => f.write_str(named.name().unwrap_or_default()),
-        }
+        f.write_str(self.scope().unwrap_or(UNNAMED))
     }
 }
 

@@ -17,9 +17,19 @@ const MAX_TOKEN: usize = 4096;
 /// Most bytes that are read of a token's file. A token is shorter.
 const MAX_FILE: u64 = 8192;
 
-/// A bearer token (RFC 6750) for the Host, or for a gateway's admin.
+/// A text that `Debug` hides.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Token(String);
+struct Hidden(String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// A bearer token (RFC 6750) for the Host, or for a gateway's admin.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Token(Hidden);
 
 impl Token {
     /// Reads `text` as a token. White space around it is ignored.
@@ -34,12 +44,12 @@ impl Token {
         if text.len() > MAX_TOKEN || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(TokenError::Malformed);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(Hidden(text.to_owned())))
     }
 
     /// The token itself, for the header field it goes into.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.0.0
     }
 
     /// The token that is all of the file at `path`, which nobody but its owner may use.
@@ -62,8 +72,9 @@ impl Token {
 
     /// Whether `other` is this token. The time that this takes says nothing about where the two differ.
     pub fn is(&self, other: &[u8]) -> bool {
-        let differences = self.0.bytes().zip(other).fold(0, |seen, (own, other)| black_box(seen | (own ^ other)));
-        self.0.len() == other.len() && differences == 0
+        let own = self.expose().as_bytes();
+        let differences = own.iter().zip(other).fold(0, |seen, (own, other)| black_box(seen | (own ^ other)));
+        own.len() == other.len() && differences == 0
     }
 
     /// The token in `auth.json`; `None` when the file doesn't exist or holds none.
@@ -72,16 +83,7 @@ impl Token {
     /// When the file can't be read, is no JSON object, or its token can't stand in a header field.
     pub fn from_auth_file(path: &Path) -> Result<Option<Self>, AuthFileError> {
         let fail = |cause| AuthFileError::new(path, cause);
-        let unreadable = |error: io::Error| fail(format!("it can't be read: {error}"));
-        let file = match sys::open_regular(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(unreadable)?,
-        };
-        if !file.metadata().is_ok_and(|metadata| sys::is_trusted_secret(&metadata)) {
-            return Err(fail("it belongs to another user".to_owned()));
-        }
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
+        let Some(bytes) = read_stored(path, MAX_FILE)? else { return Ok(None) };
         // The parser's own message is left out: it may quote the file.
         let value: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|_| fail("it is not valid JSON".to_owned()))?;
@@ -95,31 +97,19 @@ impl Token {
     }
 }
 
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
 /// A password for an upstream proxy.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Password(Hidden);
 
 impl Password {
     /// This password.
     pub fn new(text: String) -> Self {
-        Self(text)
+        Self(Hidden(text))
     }
 
     /// The password itself, for the login it goes into.
     pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
+        &self.0.0
     }
 }
 
@@ -127,8 +117,8 @@ impl fmt::Debug for Password {
 pub const MAX_AUTHORIZATION: usize = 64 * 1024;
 
 /// A value of `Proxy-Authorization` as a command printed it, such as `Negotiate YII…` (RFC 9110 §11.4).
-#[derive(Clone, PartialEq, Eq)]
-pub struct Authorization(String);
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Authorization(Hidden);
 
 impl Authorization {
     /// Reads `text`. White space around it is ignored.
@@ -145,19 +135,13 @@ impl Authorization {
                 Err(AuthorizationError::Characters)
             }
             () if scheme.ends_with(':') => Err(AuthorizationError::Name),
-            () => Ok(Self(text.to_owned())),
+            () => Ok(Self(Hidden(text.to_owned()))),
         }
     }
 
     /// The value itself, for the header field.
     pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Authorization {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Authorization(…)")
+        &self.0.0
     }
 }
 
@@ -233,6 +217,21 @@ impl AuthFileError {
     pub(crate) fn new(path: &Path, cause: String) -> Self {
         Self { path: path.to_owned(), cause }
     }
+}
+
+/// The first `most` bytes of a file of stored tokens; `None` when it doesn't exist.
+pub(crate) fn read_stored(path: &Path, most: u64) -> Result<Option<Vec<u8>>, AuthFileError> {
+    let unreadable = |error: io::Error| AuthFileError::new(path, format!("it can't be read: {error}"));
+    let file = match sys::open_regular(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(unreadable)?,
+    };
+    if !file.metadata().is_ok_and(|metadata| sys::is_trusted_secret(&metadata)) {
+        return Err(AuthFileError::new(path, "it belongs to another user".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@
 //! This module reads; the command writes.
 
 use std::fmt::Write as _;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -20,7 +19,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
-use crate::secret::{AuthFileError, Token};
+use crate::secret::{AuthFileError, Token, read_stored};
 use crate::settings::env_vars::{KOHAKURIVER_CLUSTER, KOHAKURIVER_HOST, KOHAKURIVER_TOKEN};
 use crate::settings::{self, ConfigFile, Flags, Origin, Settings, auth_path, home_api, process_environment, token_in};
 use crate::sys;
@@ -213,32 +212,18 @@ impl Store {
     /// # Errors
     /// When it can't be read, belongs to somebody else, or is no JSON object.
     pub fn at(path: &Path) -> Result<Self, AuthFileError> {
-        let fail = |cause: String| AuthFileError::new(path, cause);
-        let unreadable = |error: io::Error| fail(format!("it can't be read: {error}"));
-        let file = match sys::open_regular(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self { path: path.to_owned(), content: Map::new() });
-            }
-            opened => opened.map_err(unreadable)?,
-        };
-        if !file.metadata().is_ok_and(|metadata| sys::is_trusted_secret(&metadata)) {
-            return Err(fail("it belongs to another user".to_owned()));
-        }
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
         // The parser's own message is left out: it may quote the file.
-        let content = serde_json::from_slice(&bytes).map_err(|_| fail("it is not one JSON object".to_owned()))?;
+        let no_object = |_| AuthFileError::new(path, "it is not one JSON object".to_owned());
+        let content = match read_stored(path, MAX_FILE)? {
+            Some(bytes) => serde_json::from_slice(&bytes).map_err(no_object)?,
+            None => Map::new(),
+        };
         Ok(Self { path: path.to_owned(), content })
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// All of it, to be written again.
-    pub fn content(&self) -> &Map<String, Value> {
-        &self.content
+    pub fn into_content(self) -> Map<String, Value> {
+        self.content
     }
 
     /// What is stored for the Host API `api`: its token, and what a login knows about it.

@@ -108,13 +108,14 @@ impl Client {
     }
 
     fn success(&self, answer: &Answer, path: &str) -> Result<Value, ApiError> {
-        let base = || self.base().to_owned();
         match (answer.status, &answer.json) {
             (200, Some(json)) => Ok(json.clone()),
             (200, None) => Err(unusable(self.base(), "its body is not JSON")),
             (401, _) => Err(ApiError::Refusal(Refusal::TokenNeeded)),
-            _ if answer.is_unknown_route() => Err(ApiError::NotAHost { base: base(), path: path.to_owned() }),
-            (status, _) => Err(ApiError::Status { base: base(), status, detail: answer.detail() }),
+            _ if answer.is_unknown_route() => {
+                Err(ApiError::NotAHost { base: self.base().to_owned(), path: path.to_owned() })
+            }
+            _ => Err(answer.status_error(self.base())),
         }
     }
 }

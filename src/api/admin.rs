@@ -7,12 +7,10 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 
-use hyper::Method;
-
 use crate::api::error::{ApiError, innermost};
-use crate::api::pooled::{ApiRequest, Pooled};
+use crate::api::pooled::Pooled;
 use crate::api::transport::Transport;
-use crate::api::tunnel::{LIST, Tunnels, path};
+use crate::api::tunnel::{self, Tunnels};
 use crate::failure::Failure;
 use crate::handshake::session_ref::SessionRef;
 use crate::secret::Token;
@@ -41,11 +39,7 @@ impl Admin {
     /// # Errors
     /// Why there is no usable answer.
     pub async fn tunnels(&self) -> Result<Tunnels, ApiError> {
-        let answer = self.pooled.get(LIST, None).await?;
-        if answer.status != 200 {
-            return Err(self.status(answer.status, answer.detail()));
-        }
-        Tunnels::in_answer(&answer, self.pooled.base())
+        tunnel::list(&self.pooled, "", None).await
     }
 
     /// Ends a tunnel, with the `token` that a gateway wants for this over TCP. Returns whether there was
@@ -54,13 +48,7 @@ impl Admin {
     /// # Errors
     /// Why there is no usable answer.
     pub async fn end(&self, which: &SessionRef, token: Option<&Token>) -> Result<bool, ApiError> {
-        let path = path(which);
-        let answer = self.pooled.send(ApiRequest { method: Method::DELETE, ..ApiRequest::get(&path, token) }).await?;
-        match answer.status {
-            204 => Ok(true),
-            404 if answer.detail().contains("session") => Ok(false),
-            status => Err(self.status(status, answer.detail())),
-        }
+        tunnel::end(&self.pooled, which, "", token).await
     }
 
     /// The failure of a command. `what` names the attempt.
@@ -93,25 +81,26 @@ impl Admin {
             other => failure.because(other).hint(hint),
         }
     }
-
-    fn status(&self, status: u16, detail: String) -> ApiError {
-        ApiError::Status { base: self.pooled.base().to_owned(), status, detail }
-    }
 }
 
 /// The option of a gateway, and of `vps sessions`, for the token with which tunnels are ended.
 const TOKEN_OPTION: &str = "--admin-token-file";
 const HINT_FOR_TOKEN: &str = "give a file with the gateway's token with `--admin-token-file FILE`, or set \
                               KOHAKURIVER_GATEWAY_ADMIN_TOKEN";
+const CHECK_GATEWAY: &str = "on the gateway's machine, check that it runs: `systemctl status kohakuriver-gateway`";
 const HINT_FOR_GATEWAY: &str = "start the gateway with `--admin-token-file FILE`, and give such a file here, too";
 
 fn hint_for_port(host: &str) -> String {
-    match host {
-        "localhost" | "127.0.0.1" | "::1" => "on the gateway's machine, check that it runs: \
-                                              `systemctl status kohakuriver-gateway`; elsewhere, give the Host with --host"
-            .to_owned(),
-        host => format!("`ssh -NL 8003:localhost:8003 {host}`, then add `--admin localhost:8003`"),
+    if is_this_machine(host) {
+        format!("{CHECK_GATEWAY}; elsewhere, give the Host with --host")
+    } else {
+        format!("`ssh -NL 8003:localhost:8003 {host}`, then add `--admin localhost:8003`")
     }
+}
+
+/// Whether the Host of the settings is this machine, as it is when nothing names one.
+pub(super) fn is_this_machine(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "::1")
 }
 
 fn hint_for_socket(path: &Path, error: &(dyn Error + 'static)) -> String {
@@ -119,6 +108,6 @@ fn hint_for_socket(path: &Path, error: &(dyn Error + 'static)) -> String {
         Some(io::ErrorKind::PermissionDenied) => {
             format!("only the socket's owner and group may connect: see `ls -l {}`, or use sudo", path.display())
         }
-        _ => "on the gateway's machine, check that it runs: `systemctl status kohakuriver-gateway`".to_owned(),
+        _ => CHECK_GATEWAY.to_owned(),
     }
 }

@@ -238,10 +238,10 @@ impl<T: Transport> Api<T> {
     fn usable(&self, answer: Answer) -> Result<Value, ApiError> {
         match answer.status {
             200 => answer.json.ok_or_else(|| unusable(self.base(), "its body is not JSON")),
-            status => Err(match refusal(status, &answer.detail()) {
-                Some(refusal) => ApiError::Refusal(refusal),
-                None => ApiError::Status { base: self.base().to_owned(), status, detail: answer.detail() },
-            }),
+            status => {
+                let refused = refusal(status, &answer.detail()).map(ApiError::Refusal);
+                Err(refused.unwrap_or_else(|| answer.status_error(self.base())))
+            }
         }
     }
 

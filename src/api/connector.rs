@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::Uri;
-use hyper::rt::ReadBufCursor;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_blocking;
@@ -26,8 +25,7 @@ pub(super) struct Connector {
     pub(super) route: Route,
 }
 
-/// A connection.
-pub(super) struct Routed(TokioIo<Asynchronous<Box<dyn Carrier>>>);
+type Routed = TokioIo<Asynchronous<Box<dyn Carrier>>>;
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Routed, OffRoute>> + Send>>;
 
@@ -54,31 +52,11 @@ async fn connect(origin: Origin, route: Route) -> Result<Routed, RouteError> {
     let failed = |error: io::Error| RouteError::Dial(DialError::Connect(vec![error.to_string()]));
     let connecting = spawn_blocking(move || route::connect(&origin, &route, Watch::at_most(CONNECT_LIMIT)));
     let carrier = connecting.await.map_err(|_| failed(io::ErrorKind::Interrupted.into()))??;
-    Ok(Routed(TokioIo::new(Asynchronous::new(carrier).map_err(failed)?)))
+    Ok(TokioIo::new(Asynchronous::new(carrier).map_err(failed)?))
 }
 
-impl Connection for Routed {
+impl Connection for Asynchronous<Box<dyn Carrier>> {
     fn connected(&self) -> Connected {
         Connected::new()
-    }
-}
-
-impl hyper::rt::Read for Routed {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, to)
-    }
-}
-
-impl hyper::rt::Write for Routed {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }

@@ -148,7 +148,7 @@ impl Client {
         match answer.status {
             200 | 202 => answer.json.clone().ok_or_else(|| unusable(self.base(), "its body is not JSON")),
             401 => Err(ApiError::Refusal(Refusal::TokenNeeded)),
-            status => Err(ApiError::Status { base: self.base().to_owned(), status, detail: answer.detail() }),
+            _ => Err(answer.status_error(self.base())),
         }
     }
 }

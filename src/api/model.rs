@@ -135,9 +135,7 @@ impl Vps {
         let rejected = self.rejection_reason.as_deref().filter(|_| self.status == VpsStatus::Rejected);
         rejected.or(self.error_message.as_deref())
     }
-}
 
-impl Vps {
     /// Whether the user of this name owns it, or is assigned to it. A single VPS's status doesn't tell its assignees.
     pub fn belongs_to(&self, user: &str) -> bool {
         let assignees = self.json["assignees"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -154,12 +152,11 @@ impl Node {
     pub fn from_json(json: Value) -> Result<Self, ModelError> {
         const OBJECT: &str = "a node";
         let object = json.as_object().ok_or(ModelError::NoObject(OBJECT))?;
-        let need = |field| text(object, field).ok_or(ModelError::Field { object: OBJECT, field });
-        let hostname = "hostname";
+        let field = |field| ModelError::Field { object: OBJECT, field };
         Ok(Self {
-            hostname: name(object, hostname).ok_or(ModelError::Field { object: OBJECT, field: hostname })?,
-            url: need("url")?,
-            online: need("status")? == "online",
+            hostname: name(object, "hostname").ok_or(field("hostname"))?,
+            url: text(object, "url").ok_or(field("url"))?,
+            online: text(object, "status").ok_or(field("status"))? == "online",
             last_heartbeat: text(object, "last_heartbeat"),
             json,
         })
@@ -275,6 +272,8 @@ mod tests {
         for (id, digits) in [
             (json!("7427000000000000001"), Some("7427000000000000001")),
             (json!(7_427_000_000_000_000_001_u64), Some("7427000000000000001")),
+            // Leading zeros don't make another id.
+            (json!("0000000000000000042"), Some("42")),
             (json!(7.427e18), None),
             (json!(-1), None),
             (json!("7427000000000000001x"), None),
@@ -348,13 +347,6 @@ mod tests {
             let (hostname, url, last_heartbeat) = ("n".into(), "http://h:1".into(), Some("t".into()));
             assert_eq!(node, Node { hostname, url, online, last_heartbeat, json });
         }
-    }
-
-    #[test]
-    fn leading_zeros_do_not_make_another_id() {
-        let id = |text: &str| Vps::from_json(json!({ "task_id": text, "status": "running" })).unwrap().id;
-        assert_eq!(id("0000000000000000042"), id("42"));
-        assert_eq!(id("0000000000000000042").to_string(), "42");
     }
 
     #[test]

@@ -117,12 +117,7 @@ impl Client {
     /// # Errors
     /// When its address can't be used.
     pub fn of(settings: &Settings, token: Option<Token>) -> Result<Self, ApiError> {
-        let (base, origin) = (settings.api_url(), settings.api());
-        let route = Route::of(settings, &origin).map_err(|failure| {
-            let error = RouteError::Settings(failure);
-            unreachable(&base, OffRoute { error, origin, upstream: None })
-        })?;
-        let transport = Pooled::routed(&base, route)?;
+        let transport = Pooled::to(settings, settings.api())?;
         Ok(Self::over(Pooled { is_default: settings.names_no_host(), ..transport }, token))
     }
 
@@ -146,11 +141,20 @@ impl Pooled {
         Self::routed(base, Route::default())
     }
 
-    /// The same over `route`. A route that changes nothing is left to hyper-util.
-    pub(super) fn routed(base: &str, route: Route) -> Result<Self, ApiError> {
+    /// The server at `origin`, on the way that `settings` say. Nothing is sent yet.
+    pub(super) fn to(settings: &Settings, origin: Origin) -> Result<Self, ApiError> {
+        let base = origin.to_string();
+        let route = Route::of(settings, &origin).map_err(|failure| {
+            let error = RouteError::Settings(failure);
+            unreachable(&base, OffRoute { error, origin, upstream: None })
+        })?;
+        Self::routed(&base, route)
+    }
+
+    /// The server at `base`, over `route`. A route that changes nothing is left to hyper-util.
+    fn routed(base: &str, route: Route) -> Result<Self, ApiError> {
         let wrong = |why| ApiError::Base { base: excerpt(base), why };
-        let normal = normalised(base).map_err(wrong)?;
-        let origin = origin(&normal).ok_or_else(|| wrong("it names no host"))?;
+        let (normal, origin) = normalised(base).map_err(wrong)?;
         let mut builder = HttpClient::builder(TokioExecutor::new());
         builder.pool_idle_timeout(IDLE_LIMIT).pool_timer(TokioTimer::new());
         let way = if route.is_direct(&origin) {
@@ -296,35 +300,23 @@ fn session(field: &HeaderValue) -> Option<Token> {
     if name.trim() == SESSION_COOKIE { Token::new(value).ok() } else { None }
 }
 
-/// The base without a slash at its end, and without `/api`, since each path starts with that.
-fn normalised(base: &str) -> Result<String, &'static str> {
+/// The base without a slash at its end, and without `/api`, since each path starts with that; and its origin.
+fn normalised(base: &str) -> Result<(String, Origin), &'static str> {
     let uri: Uri = base.parse().map_err(|_| "it is not a URL")?;
-    let scheme = match uri.scheme_str() {
-        Some("http") => "http",
-        Some("https") => "https",
-        _ => return Err("it begins with neither http:// nor https://"),
-    };
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    let scheme = uri.scheme_str().and_then(|scheme| scheme.parse::<Scheme>().ok());
+    let scheme = scheme.ok_or("it begins with neither http:// nor https://")?;
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') {
         return Err("it must not contain a user name or password");
     }
-    if uri.host().is_none_or(str::is_empty) {
-        return Err("it names no host");
-    }
+    let server = format!("{scheme}://{authority}");
+    let address: ProxyAddress = server.parse().map_err(|_| "it names no host")?;
     if uri.query().is_some() {
         return Err("it has a query");
     }
     let path = uri.path().trim_end_matches('/');
     let path = path.strip_suffix("/api").unwrap_or(path);
-    Ok(format!("{scheme}://{}{path}", uri.authority().map_or("", |authority| authority.as_str())))
-}
-
-/// The origin of a base.
-fn origin(base: &str) -> Option<Origin> {
-    let uri: Uri = base.parse().ok()?;
-    let scheme: Scheme = uri.scheme_str()?.parse().ok()?;
-    let authority = uri.authority()?.as_str();
-    let address: ProxyAddress = format!("{scheme}://{authority}").parse().ok()?;
-    Some(address.or_port(0))
+    Ok((server + path, address.or_port(0)))
 }
 
 #[cfg(test)]
@@ -362,7 +354,8 @@ mod tests {
             ("http://he ad", Err("it is not a URL")),
             ("", Err("it is not a URL")),
         ] {
-            assert_eq!(normalised(base).as_deref().map_err(|why| *why), expected, "{base}");
+            let normal = normalised(base).map(|(normal, _)| normal);
+            assert_eq!(normal.as_deref().map_err(|why| *why), expected, "{base}");
         }
     }
 }

@@ -121,7 +121,7 @@ pub fn locate(vps: &Vps, node: Option<&Node>, audience: Audience) -> Result<Reac
     };
     let node = runner?;
     let Some(host) = host_of(&node.url) else { return Err(Refusal::RunnerAddress(name.clone())) };
-    let booting = is_booting(vps, node);
+    let booting = age(vps, node).map(|age| age < BOOT_GRACE);
     Ok(Reach { id: vps.id, name: short_name(vps), node: name.as_str().into(), host, port, booting })
 }
 
@@ -184,12 +184,8 @@ fn host_of(url: &str) -> Option<String> {
     (!bare.is_empty() && !bare.contains(['[', ']'])).then(|| bare.to_owned())
 }
 
-/// Both times come from the Host's clock, so neither a time zone nor our own clock is needed to compare them.
-fn is_booting(vps: &Vps, node: &Node) -> Option<bool> {
-    age(vps, node).map(|age| age < BOOT_GRACE)
-}
-
-/// The time from the start of the VPS to its Runner's last heartbeat.
+/// The time from the start of the VPS to its Runner's last heartbeat. Both times come from the Host's clock, so neither
+/// a time zone nor our own clock is needed to compare them.
 fn age(vps: &Vps, node: &Node) -> Option<Duration> {
     Some(elapsed(host_time(vps.started_at.as_deref()?)?, host_time(node.last_heartbeat.as_deref()?)?))
 }

@@ -76,6 +76,11 @@ impl Answer {
         }
     }
 
+    /// The failure of a call that this answer's status does not allow.
+    pub(super) fn status_error(&self, base: &str) -> ApiError {
+        ApiError::Status { base: base.to_owned(), status: self.status, detail: self.detail() }
+    }
+
     /// Whether the Host's web framework has no route for this path. A Host's own "no such task" has another `detail`.
     pub(super) fn is_unknown_route(&self) -> bool {
         self.status == 404 && self.detail() == "Not Found"

@@ -1,19 +1,40 @@
 //! An open tunnel, as a gateway lists it.
 
+use hyper::Method;
 use serde_json::Value;
 
 use crate::api::error::ApiError;
-use crate::api::transport::{Answer, unusable};
+use crate::api::pooled::{ApiRequest, Pooled};
+use crate::api::transport::{Transport, unusable};
 use crate::handshake::session_ref::{SessionRef, is_gateway_name};
+use crate::secret::Token;
 use crate::target::TaskId;
 use crate::text::excerpt;
 
-/// The path of the list, with its gateways.
-pub(super) const LIST: &str = "/sessions?gateways";
+/// The list of a gateway. `query` is appended to that of its path.
+pub(super) async fn list(gateway: &Pooled, query: &str, token: Option<&Token>) -> Result<Tunnels, ApiError> {
+    let answer = gateway.get(&("/sessions?gateways".to_owned() + query), token).await?;
+    if answer.status != 200 {
+        return Err(answer.status_error(gateway.base()));
+    }
+    let read = answer.json.as_ref().and_then(Tunnels::from_json);
+    read.ok_or_else(|| unusable(gateway.base(), "it is not a list of sessions"))
+}
 
-/// The path of one tunnel.
-pub(super) fn path(which: &SessionRef) -> String {
-    format!("/sessions/{which}")
+/// Ends a tunnel. Returns whether there was such a one.
+pub(super) async fn end(
+    gateway: &Pooled,
+    which: &SessionRef,
+    query: &str,
+    token: Option<&Token>,
+) -> Result<bool, ApiError> {
+    let path = format!("/sessions/{which}") + query;
+    let answer = gateway.send(ApiRequest { method: Method::DELETE, ..ApiRequest::get(&path, token) }).await?;
+    match answer.status {
+        204 => Ok(true),
+        404 if answer.detail().contains("session") => Ok(false),
+        _ => Err(answer.status_error(gateway.base())),
+    }
 }
 
 /// The answer of a gateway: open tunnels, and the gateways that have told about them.
@@ -41,11 +62,6 @@ impl Tunnels {
             silent: gateways.iter().filter_map(silent).collect(),
             are_of_several: gateways.len() > 1,
         })
-    }
-
-    pub(super) fn in_answer(answer: &Answer, base: &str) -> Result<Self, ApiError> {
-        let read = answer.json.as_ref().and_then(Self::from_json);
-        read.ok_or_else(|| unusable(base, "it is not a list of sessions"))
     }
 }
 

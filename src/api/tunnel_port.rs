@@ -2,15 +2,13 @@
 //!
 //! This is the address that ssh's connections go to, and the token is the user's own for the Host.
 
-use hyper::Method;
-
-use crate::api::error::{ApiError, OffRoute, innermost, off_route};
-use crate::api::pooled::{ApiRequest, Pooled};
-use crate::api::transport::{Answer, Transport, unreachable};
-use crate::api::tunnel::{LIST, Tunnels, path};
+use crate::api::admin::is_this_machine;
+use crate::api::error::{ApiError, innermost, off_route};
+use crate::api::pooled::Pooled;
+use crate::api::transport::Transport;
+use crate::api::tunnel::{self, Tunnels};
 use crate::failure::Failure;
 use crate::handshake::session_ref::SessionRef;
-use crate::route::{Route, RouteError};
 use crate::secret::Token;
 use crate::settings::Settings;
 use crate::tokens;
@@ -32,13 +30,8 @@ impl TunnelPort {
     /// # Errors
     /// When its address can't be used.
     pub fn of(settings: &Settings, token: Option<Token>, all: bool) -> Result<Self, ApiError> {
-        let origin = settings.ssh_proxy();
-        let base = origin.to_string();
-        let route = Route::of(settings, &origin).map_err(|failure| {
-            let error = RouteError::Settings(failure);
-            unreachable(&base, OffRoute { error, origin, upstream: None })
-        })?;
-        Ok(Self { pooled: Pooled::routed(&base, route)?, token, host: settings.host.value.clone(), all })
+        let pooled = Pooled::to(settings, settings.ssh_proxy())?;
+        Ok(Self { pooled, token, host: settings.host.value.clone(), all })
     }
 
     /// The address.
@@ -51,12 +44,7 @@ impl TunnelPort {
     /// # Errors
     /// Why there is no usable answer.
     pub async fn tunnels(&self) -> Result<Tunnels, ApiError> {
-        let path = LIST.to_owned() + if self.all { "&all" } else { "" };
-        let answer = self.pooled.get(&path, self.token.as_ref()).await?;
-        if answer.status != 200 {
-            return Err(self.status(&answer));
-        }
-        Tunnels::in_answer(&answer, self.base())
+        tunnel::list(&self.pooled, if self.all { "&all" } else { "" }, self.token.as_ref()).await
     }
 
     /// Ends a tunnel. Returns whether there was such a one.
@@ -64,18 +52,7 @@ impl TunnelPort {
     /// # Errors
     /// Why there is no usable answer.
     pub async fn end(&self, which: &SessionRef) -> Result<bool, ApiError> {
-        let path = path(which) + if self.all { "?all" } else { "" };
-        let request = ApiRequest { method: Method::DELETE, ..ApiRequest::get(&path, self.token.as_ref()) };
-        let answer = self.pooled.send(request).await?;
-        match answer.status {
-            204 => Ok(true),
-            404 if answer.detail().contains("session") => Ok(false),
-            _ => Err(self.status(&answer)),
-        }
-    }
-
-    fn status(&self, answer: &Answer) -> ApiError {
-        ApiError::Status { base: self.base().to_owned(), status: answer.status, detail: answer.detail() }
+        tunnel::end(&self.pooled, which, if self.all { "?all" } else { "" }, self.token.as_ref()).await
     }
 
     /// The failure of a command. `what` names the attempt.
@@ -118,14 +95,12 @@ impl TunnelPort {
     }
 
     fn hint_for_admin(&self) -> String {
-        match self.host.as_str() {
-            "localhost" | "127.0.0.1" | "::1" => {
-                "as an admin, list all sessions with `kohakuriver vps sessions --admin localhost:8003`".to_owned()
+        let list = "`kohakuriver vps sessions --admin localhost:8003`";
+        match is_this_machine(&self.host) {
+            true => format!("as an admin, list all sessions with {list}"),
+            false => {
+                format!("as an admin, list all sessions: `ssh -NL 8003:localhost:8003 {}`, and {list}", self.host)
             }
-            host => format!(
-                "as an admin, list all sessions: `ssh -NL 8003:localhost:8003 {host}`, and `kohakuriver vps sessions \
-                 --admin localhost:8003`"
-            ),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::env_vars;
 use super::file::{ClusterKeys, ConfigFile};
-use super::host::HostAddress;
+use super::host::{are_one_host, read_host};
 use super::sources::{DEFAULT_PORT, Environment, Flags, env_port, env_text, set_or_unset};
 use crate::cluster::{Cluster, ClusterName};
 use crate::failure::Failure;
@@ -49,10 +49,11 @@ impl Choice {
 
     /// The cluster with this Host. A file without a Host is about whichever Host is named.
     fn at(host: &str, port: Option<u16>, file: &ConfigFile) -> Self {
-        let port = port.or(HostAddress::read(host).and_then(|host| host.port()));
+        let address = read_host(host);
+        let port = port.or(address.as_ref().and_then(|address| address.port));
         let port_of = |keys: &ClusterKeys| {
-            let address = keys.host.as_deref().and_then(HostAddress::read);
-            keys.port.unwrap_or(address.map_or(DEFAULT_PORT, |address| address.default_port()))
+            let in_url = || read_host(keys.host.as_deref()?)?.port;
+            keys.port.or_else(in_url).unwrap_or(DEFAULT_PORT)
         };
         let is_at = |keys: &ClusterKeys| {
             keys.host.is_some() && is_host(keys, host) && port.is_none_or(|port| port == port_of(keys))
@@ -73,7 +74,7 @@ impl Choice {
             None if !file.was_read() => Self::unnamed(),
             None => Self {
                 cluster: Cluster::Other(authority(
-                    HostAddress::read(host).as_ref().map_or(host, HostAddress::name),
+                    address.as_ref().map_or(host, |address| &address.host),
                     port.unwrap_or(DEFAULT_PORT),
                 )),
                 is_default: false,
@@ -98,10 +99,7 @@ impl Choice {
 }
 
 fn is_host(keys: &ClusterKeys, host: &str) -> bool {
-    keys.host.as_deref().is_none_or(|own| match (HostAddress::read(own), HostAddress::read(host)) {
-        (Some(own), Some(host)) => own.is(&host),
-        _ => own.eq_ignore_ascii_case(host),
-    })
+    keys.host.as_deref().is_none_or(|own| are_one_host(own, host))
 }
 
 /// The failure for a name that none of the user's clusters has.

@@ -170,11 +170,12 @@ impl ConfigFile {
         let mut file = Self::default();
         let mut top = ClusterKeys::default();
         let mut default = None;
+        let at_top = CLUSTER_KEYS.into_iter().find(|key| object.contains_key(*key));
         for (key, value) in object {
             match key.as_str() {
-                "log_file" => file.log_file = Some(text(&key, value)?.into()),
-                "known_hosts" => file.known_hosts = Some(text(&key, value)?.into()),
-                DEFAULT_CLUSTER => default = Some(name(&text(&key, value)?)?),
+                "log_file" => file.log_file = Some(text(&key, &value)?.into()),
+                "known_hosts" => file.known_hosts = Some(text(&key, &value)?.into()),
+                DEFAULT_CLUSTER => default = Some(name(&text(&key, &value)?)?),
                 CLUSTERS => {
                     for (cluster, value) in object_of(&key, value)? {
                         let keys = file.cluster(&cluster, value)?;
@@ -185,7 +186,7 @@ impl ConfigFile {
                 _ => file.unknown.push(key),
             }
         }
-        file.place(top, default)?;
+        file.place(top, at_top, default)?;
         Ok(file)
     }
 
@@ -215,12 +216,17 @@ impl ConfigFile {
         Ok(keys)
     }
 
-    /// Gives the cluster at the top level its place among the others, and finds the default one.
-    fn place(&mut self, top: ClusterKeys, default: Option<ClusterName>) -> Result<(), ConfigFileError> {
+    /// Gives the cluster at the top level, where the key `at_top` stands, its place among the others, and finds the
+    /// default one.
+    fn place(
+        &mut self,
+        top: ClusterKeys,
+        at_top: Option<&'static str>,
+        default: Option<ClusterName>,
+    ) -> Result<(), ConfigFileError> {
         let is_named = default.is_some();
         let default = default.map_or_else(|| name(UNNAMED), Ok)?;
         let is_listed = self.keys_of(default.as_str()).is_some();
-        let at_top = CLUSTER_KEYS.into_iter().find(|key| top.has(key));
         match at_top {
             Some(key) if is_listed => return Err(ConfigFileError::AtTopLevelToo(default, key)),
             // A file without clusters, and even an empty one, is about the cluster that has always been there.
@@ -240,17 +246,17 @@ impl ClusterKeys {
     /// Sets `key`, which stands at `path` in the file; returns whether there is such a setting.
     fn set(&mut self, key: &str, path: &str, value: &Value) -> Result<bool, ConfigFileError> {
         match key {
-            "host" => self.host = Some(text(path, value.clone())?),
+            "host" => self.host = Some(text(path, value)?),
             "port" => self.port = Some(port(path, value)?),
             "ssh_proxy_port" => self.ssh_proxy_port = Some(port(path, value)?),
-            "proxy" => self.proxy = Some(text(path, value.clone())?),
-            "gateway_admin" => self.gateway_admin = Some(text(path, value.clone())?),
-            "ca_file" => self.ca_file = Some(text(path, value.clone())?.into()),
-            "pinned_key" => self.pinned_key = Some(text(path, value.clone())?),
-            "client_cert" => self.client_cert = Some(text(path, value.clone())?.into()),
-            "client_key" => self.client_key = Some(text(path, value.clone())?.into()),
-            "upstream_proxy" => self.upstream_proxy = Some(Password::new(text(path, value.clone())?)),
-            "proxy_auth_command" => self.proxy_auth_command = Some(text(path, value.clone())?),
+            "proxy" => self.proxy = Some(text(path, value)?),
+            "gateway_admin" => self.gateway_admin = Some(text(path, value)?),
+            "ca_file" => self.ca_file = Some(text(path, value)?.into()),
+            "pinned_key" => self.pinned_key = Some(text(path, value)?),
+            "client_cert" => self.client_cert = Some(text(path, value)?.into()),
+            "client_key" => self.client_key = Some(text(path, value)?.into()),
+            "upstream_proxy" => self.upstream_proxy = Some(Password::new(text(path, value)?)),
+            "proxy_auth_command" => self.proxy_auth_command = Some(text(path, value)?),
             "resume" => self.resume = Some(resume(path, value)?),
             _ => return Ok(false),
         }
@@ -262,23 +268,6 @@ impl ClusterKeys {
     pub fn has_password(&self) -> bool {
         let setting = self.upstream_proxy.as_ref().map(|text| text.expose().parse());
         matches!(setting, Some(Ok(UpstreamSetting::Proxy(proxy))) if proxy.has_password())
-    }
-
-    fn has(&self, key: &str) -> bool {
-        match key {
-            "host" => self.host.is_some(),
-            "port" => self.port.is_some(),
-            "ssh_proxy_port" => self.ssh_proxy_port.is_some(),
-            "proxy" => self.proxy.is_some(),
-            "gateway_admin" => self.gateway_admin.is_some(),
-            "ca_file" => self.ca_file.is_some(),
-            "pinned_key" => self.pinned_key.is_some(),
-            "client_cert" => self.client_cert.is_some(),
-            "client_key" => self.client_key.is_some(),
-            "upstream_proxy" => self.upstream_proxy.is_some(),
-            "proxy_auth_command" => self.proxy_auth_command.is_some(),
-            _ => self.resume.is_some(),
-        }
     }
 }
 
@@ -326,11 +315,9 @@ fn object_of(key: &str, value: Value) -> Result<Map<String, Value>, ConfigFileEr
     }
 }
 
-fn text(key: &str, value: Value) -> Result<String, ConfigFileError> {
-    match value {
-        Value::String(text) if !text.is_empty() => Ok(text),
-        _ => Err(ConfigFileError::Value { key: key.to_owned(), expected: "a string that is not empty" }),
-    }
+fn text(key: &str, value: &Value) -> Result<String, ConfigFileError> {
+    let text = value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    text.ok_or_else(|| ConfigFileError::Value { key: key.to_owned(), expected: "a string that is not empty" })
 }
 
 fn port(key: &str, value: &Value) -> Result<u16, ConfigFileError> {
@@ -340,7 +327,7 @@ fn port(key: &str, value: &Value) -> Result<u16, ConfigFileError> {
 }
 
 fn resume(key: &str, value: &Value) -> Result<ResumeSetting, ConfigFileError> {
-    let read = value.as_str().and_then(|text| text.parse().ok());
+    let read = value.as_str().and_then(ResumeSetting::read);
     read.ok_or_else(|| ConfigFileError::Value { key: key.to_owned(), expected: ResumeSetting::EXPECTED })
 }
 

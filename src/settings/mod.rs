@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 pub use address::{AdminAddress, Origin, ProxyAddress, ProxyAddressError, Scheme, socket_path, without_credentials};
 pub use file::{CLUSTER_KEYS, CLUSTERS, ClusterKeys, ConfigFile, ConfigFileError, DEFAULT_CLUSTER, keys, unknown_key};
-pub use host::HostAddress;
+pub use host::read_host;
 pub use paths::{auth_path, config_path, home_dir};
 pub use resume::ResumeSetting;
 pub use sources::{DEFAULT_PORT, Environment, Flags, Setting, Source, process_environment};
@@ -143,9 +143,10 @@ impl Settings {
         let known_hosts = pick_optional(None, env_keys, file.known_hosts);
         let known_hosts = known_hosts.map(|file| check_path("the file of host keys", file)).transpose()?;
         let env_log = env(KOHAKURIVER_LOG_FILE).map(|value| (PathBuf::from(value), KOHAKURIVER_LOG_FILE));
-        let address = HostAddress::of(&host)?;
+        let address = host::address_of(&host)?;
         let port = pick_optional(flags.port, env_port(env, KOHAKURIVER_PORT)?, keys.port);
-        let port = address.with_port(port, &host.source);
+        let in_url = address.port.map(|value| Setting { value, source: host.source.clone() });
+        let port = host::api_port(in_url, port);
         let env_port = env_port(env, KOHAKURIVER_SSH_PROXY_PORT)?;
         let ssh_proxy_port = pick_optional(flags.ssh_proxy_port, env_port, keys.ssh_proxy_port);
         let clusters =
@@ -155,9 +156,9 @@ impl Settings {
             cluster_source,
             is_default,
             clusters,
-            scheme: address.scheme(),
-            host: Setting { value: address.name().to_owned(), source: host.source },
-            ssh_proxy_port: ssh_proxy_port.unwrap_or_else(|| match address.scheme() {
+            scheme: address.scheme,
+            host: Setting { value: address.host, source: host.source },
+            ssh_proxy_port: ssh_proxy_port.unwrap_or_else(|| match address.scheme {
                 Scheme::Http => Setting { value: DEFAULT_SSH_PROXY_PORT, source: Source::Default },
                 Scheme::Https => port.clone(),
             }),

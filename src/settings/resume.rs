@@ -1,7 +1,6 @@
 //! The setting `resume`: whether tunnels survive their connection.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// The value of the setting.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -18,6 +17,10 @@ pub enum ResumeSetting {
 impl ResumeSetting {
     /// The values, as they are written.
     pub(super) const EXPECTED: &'static str = "`auto`, `on` or `off`";
+
+    pub(super) fn read(text: &str) -> Option<Self> {
+        [Self::Auto, Self::On, Self::Off].into_iter().find(|value| value.to_string() == text)
+    }
 
     /// What it demands, if the programs don't decide.
     pub fn demand(self) -> Option<bool> {
@@ -42,17 +45,5 @@ impl fmt::Display for ResumeSetting {
             Self::On => "on",
             Self::Off => "off",
         })
-    }
-}
-
-/// A text that is no value of the setting.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NoResumeSetting;
-
-impl FromStr for ResumeSetting {
-    type Err = NoResumeSetting;
-
-    fn from_str(text: &str) -> Result<Self, NoResumeSetting> {
-        [Self::Auto, Self::On, Self::Off].into_iter().find(|value| value.to_string() == text).ok_or(NoResumeSetting)
     }
 }

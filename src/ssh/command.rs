@@ -167,28 +167,13 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::cluster::Cluster;
-    use crate::settings::{Origin, Trust};
+    use crate::settings::Origin;
     use crate::ssh::quote;
     use crate::ssh::resume::Resume;
 
     fn route() -> Route {
-        Route {
-            cluster: Cluster::Unnamed,
-            variables: Vec::new(),
-            proxy_program: "/usr/bin/kohakuriver-proxy".into(),
-            proxy: Origin::plain("gpu-head", 8002),
-            host_api: Origin::plain("gpu-head", 8000),
-            trust: Trust::default(),
-            upstream_proxy: None,
-            wait: None,
-            known_hosts: "/home/u/.ssh/.kohakuriver_known_hosts".into(),
-            other_known_hosts: Vec::new(),
-            known_hosts_program: Some("/usr/bin/kohakuriver".into()),
-            release: Release::V7_3,
-            fdpass: true,
-            resume: Resume::Near,
-        }
+        let known_hosts = "/home/u/.ssh/.kohakuriver_known_hosts".into();
+        Route { known_hosts, release: Release::V7_3, ..Route::in_folder("/usr/bin") }
     }
 
     fn command() -> SshCommand {

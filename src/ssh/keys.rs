@@ -38,6 +38,8 @@ impl KeyNames {
 
 /// The keys that ssh offers by itself, in ~/.ssh and in its order (ssh_config(5), IdentityFile).
 const DEFAULTS: [&str; 5] = ["id_rsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk"];
+/// Kinds of keys that only some versions of ssh offer.
+const OLDER_DEFAULTS: [&str; 2] = ["id_dsa", "id_xmss"];
 
 /// The key for a VPS: `given` if it is set; otherwise the first of `names` with the id behind it that exists in ~/.ssh. For
 /// the unnamed cluster, that is `id-kohakuriver-<id>`, where KohakuRiver's Python CLI writes a generated key, and then
@@ -102,13 +104,13 @@ pub fn rename(home: &Path, from: &Cluster, to: &Cluster) -> Vec<(PathBuf, PathBu
 /// is what `ssh -G` prints.
 pub fn hidden_defaults(options: &str, home: &Path) -> Vec<PathBuf> {
     let folder = home.join(".ssh");
-    let path = |name: &str| match name.strip_prefix("~/").or_else(|| name.strip_prefix("%d/")) {
+    let path = |name: &str| match name.strip_prefix("%d/") {
         Some(rest) => home.join(rest),
-        None => PathBuf::from(name),
+        None => expand_home(Path::new(name), Some(home)),
     };
-    let is_default = |path: &Path| DEFAULTS.iter().any(|name| path == folder.join(name));
+    let is_default = |path: &Path| DEFAULTS.iter().chain(&OLDER_DEFAULTS).any(|name| path == folder.join(name));
     let named = options.lines().filter_map(|line| line.strip_prefix("identityfile ")).map(path);
-    let others: Vec<PathBuf> = named.filter(|path| !is_default(path) && !is_older_default(path, &folder)).collect();
+    let others: Vec<PathBuf> = named.filter(|path| !is_default(path)).collect();
     // `none` is a wish, and other tokens are ssh's to expand.
     let may_exist = |path: &PathBuf| path.exists() || path == Path::new("none") || has_tokens(path);
     if others.is_empty() || others.iter().any(may_exist) { Vec::new() } else { defaults(home) }
@@ -118,11 +120,6 @@ pub fn hidden_defaults(options: &str, home: &Path) -> Vec<PathBuf> {
 pub fn defaults(home: &Path) -> Vec<PathBuf> {
     let folder = home.join(".ssh");
     DEFAULTS.iter().map(|name| folder.join(name)).filter(|path| path.exists()).collect()
-}
-
-/// Kinds of keys that only some versions of ssh offer.
-fn is_older_default(path: &Path, folder: &Path) -> bool {
-    ["id_dsa", "id_xmss"].iter().any(|name| path == folder.join(name))
 }
 
 fn has_tokens(path: &Path) -> bool {

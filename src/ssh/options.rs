@@ -90,6 +90,29 @@ pub struct Route {
     pub resume: Resume,
 }
 
+#[cfg(test)]
+impl Route {
+    /// A route whose programs and files are in `folder`.
+    pub(super) fn in_folder(folder: &str) -> Self {
+        Self {
+            cluster: Cluster::Unnamed,
+            variables: Vec::new(),
+            proxy_program: format!("{folder}/kohakuriver-proxy").into(),
+            proxy: Origin::plain("gpu-head", 8002),
+            host_api: Origin::plain("gpu-head", 8000),
+            trust: Trust::default(),
+            upstream_proxy: None,
+            wait: None,
+            known_hosts: format!("{folder}/kohakuriver_known_hosts").into(),
+            other_known_hosts: Vec::new(),
+            known_hosts_program: Some(format!("{folder}/kohakuriver").into()),
+            release: Release::V8_7,
+            fdpass: true,
+            resume: Resume::Near,
+        }
+    }
+}
+
 /// A path that can't be the value of an ssh option.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("ssh can't use {}", path.display())]

@@ -111,6 +111,11 @@ pub fn shell_word(word: &OsStr) -> OsString {
     sys::users_shell().word(word)
 }
 
+/// [`shell_word`] for a message, in which bytes that are no UTF-8 are replaced.
+pub fn shown_word(word: impl AsRef<OsStr>) -> String {
+    shell_word(word.as_ref()).to_string_lossy().into_owned()
+}
+
 /// The command line that runs exactly `words`, for the user to paste.
 pub fn shell_line<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> OsString {
     sys::users_shell().line(words)

@@ -241,30 +241,10 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::settings::{Origin, Trust};
+    use crate::settings::Origin;
     use crate::ssh::ends::tests::short;
     use crate::ssh::labels::labels;
-    use crate::ssh::resume::Resume;
     use crate::ssh::sections::join;
-
-    fn route(folder: &str) -> Route {
-        Route {
-            cluster: Cluster::Unnamed,
-            variables: Vec::new(),
-            proxy_program: format!("{folder}/kohakuriver-proxy").into(),
-            proxy: Origin::plain("gpu-head", 8002),
-            host_api: Origin::plain("gpu-head", 8000),
-            trust: Trust::default(),
-            upstream_proxy: None,
-            wait: None,
-            known_hosts: format!("{folder}/kohakuriver_known_hosts").into(),
-            other_known_hosts: Vec::new(),
-            known_hosts_program: Some(format!("{folder}/kohakuriver").into()),
-            release: Release::V8_7,
-            fdpass: true,
-            resume: Resume::Near,
-        }
-    }
 
     fn entries(key: Option<&str>) -> Entries {
         let id = TaskId::parse("7323718749301768192").unwrap();
@@ -299,7 +279,7 @@ mod tests {
 
     #[test]
     fn both_files() {
-        let [text, newer] = both(&route("/opt"), &entries(Some("/home/u/.ssh/k")));
+        let [text, newer] = both(&Route::in_folder("/opt"), &entries(Some("/home/u/.ssh/k")));
         let own = |key: &str| {
             format!(
                 "    IdentityFile /home/u/.ssh/{key}\n    IdentitiesOnly yes\n    PubkeyAuthentication yes\n    \
@@ -438,7 +418,7 @@ Match originalhost *.kohakuriver
     fn an_older_ssh_knows_each_word_that_it_reads() {
         let mut all = entries(Some("/k"));
         all.more_keys.push("/home/u/.ssh/id_rsa".into());
-        let route_of = |release| Route { release, ..route("/opt") };
+        let route_of = |release| Route { release, ..Route::in_folder("/opt") };
         let text = |release| whole(&route_of(release), &made_by(), &all);
         for release in [Release::V7_3, Release::V7_6, Release::V8_7] {
             assert_eq!(needs(both(&route_of(release), &all)[0].as_bytes()), (7, 3));
@@ -446,18 +426,19 @@ Match originalhost *.kohakuriver
         assert_eq!(needs(&text(Release::V7_3)), (7, 0));
         assert_eq!(needs(&text(Release::V7_6)), (7, 6));
         assert_eq!(needs(&text(Release::V8_7)), (8, 7));
-        assert_eq!(needs(both(&route("/opt"), &all)[1].as_bytes()), (8, 7));
+        assert_eq!(needs(both(&Route::in_folder("/opt"), &all)[1].as_bytes()), (8, 7));
         // Before OpenSSH 7.8 a line had room for 4094 bytes, and a longer one ended ssh.
         let longest = "a".repeat(200);
         let id = TaskId::parse("7323718749301768192").unwrap();
         all.listed[0].label = labels([(id, Some(longest.as_str()))], &short()).remove(0);
         all.beginnings = spellings::beginnings([(id, longest.as_str())], [&longest[1..]], &short());
-        assert!(whole(&route("/opt"), &made_by(), &all).split(|&byte| byte == b'\n').all(|line| line.len() < 1024));
+        let text = whole(&Route::in_folder("/opt"), &made_by(), &all);
+        assert!(text.split(|&byte| byte == b'\n').all(|line| line.len() < 1024));
     }
 
     #[test]
     fn ssh_does_not_read_the_zone_of_an_address_as_a_token() {
-        let route = Route { host_api: Origin::plain("fe80::1%eth0", 8000), ..route("/opt") };
+        let route = Route { host_api: Origin::plain("fe80::1%eth0", 8000), ..Route::in_folder("/opt") };
         let [_, text] = both(&route, &entries(None));
         assert!(text.contains("/kohakuriver --host fe80::1%%eth0 --port 8000 ssh host-key "), "{text}");
     }
@@ -465,7 +446,7 @@ Match originalhost *.kohakuriver
     #[test]
     fn a_command_with_a_line_end_stays_one_comment() {
         let made_by = [OsString::from("/a\nProxyCommand evil")];
-        let text = whole(&route("/opt"), &made_by, &Entries::none(short()));
+        let text = whole(&Route::in_folder("/opt"), &made_by, &Entries::none(short()));
         assert!(text.split(|&byte| byte == b'\n').all(|line| !line.starts_with(b"ProxyCommand")));
         assert!(was_made_by(&text, &made_by));
     }
@@ -477,7 +458,7 @@ Match originalhost *.kohakuriver
         let file = folder.path().join("conf");
         let odd = r#"/o d%d/it's "q" \e $HOME#"#;
         let key = format!("{odd}/key");
-        std::fs::write(&file, whole(&route(odd), &made_by(), &entries(Some(&key)))).unwrap();
+        std::fs::write(&file, whole(&Route::in_folder(odd), &made_by(), &entries(Some(&key)))).unwrap();
         let read = |host: &str| {
             let output = Command::new("ssh").arg("-G").arg("-F").arg(&file).arg(host).output().unwrap();
             assert!(output.status.success(), "{output:?}");

@@ -5,15 +5,15 @@
 
 use std::io::Read;
 
-use super::clear_text;
 use crate::api::{ApiError, Client, NewToken, Session, User};
 use crate::cli::files::tokens::{Files, record, record_of_new};
+use crate::cli::host::internet::has_public_address;
 use crate::cli::host::{ask_host, client_with, the_host};
 use crate::cli::terminal::{ask, interrupt, ui};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::settings::{Settings, env_vars, process_environment};
+use crate::settings::{Scheme, Settings, env_vars, process_environment};
 use crate::sys;
 
 /// Most bytes that are read from stdin.
@@ -73,6 +73,20 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     Ok(())
 }
 
+/// Warns if the Host's API is plain HTTP at an address of the internet: the secret would cross it in clear text. Networks
+/// at home and at work are left alone.
+fn warn_of_clear_text(settings: &Settings) {
+    let api = settings.api();
+    if api.scheme == Scheme::Http && has_public_address(&api) {
+        ui::remark(&format!(
+            "warning: {api} is in the internet and has no TLS, so others can read your password and your token on the way; \
+             its admin can set TLS up (`kohakuriver-gateway --help`, --tls-listen), and you log in with \
+             `kohakuriver login https://{}`",
+            api.host
+        ));
+    }
+}
+
 /// Says that a token in the environment wins over the stored one.
 pub(crate) fn warn_of_variable() {
     if process_environment(env_vars::KOHAKURIVER_TOKEN).is_some() {
@@ -87,7 +101,7 @@ pub(crate) fn warn_of_variable() {
 /// Logs in and stores the token. Returns what to say about it, or nothing for a Host without users.
 pub(crate) fn log_in(settings: &Settings, arguments: &Arguments) -> Result<Option<String>, Failure> {
     arguments.refuse_secrets()?;
-    clear_text::warn(settings);
+    warn_of_clear_text(settings);
     let base = settings.api_url();
     let files = Files::of_user()?;
     let client = client_with(settings, None)?;

@@ -1,6 +1,5 @@
 //! `kohakuriver auth`: a file for each verb.
 
-mod clear_text;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod status;
@@ -21,7 +20,6 @@ pub(super) enum Verb {
     Logout(logout::Arguments),
 }
 
-/// Runs `verb`.
 pub(super) fn run(settings: &Settings, verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::Login(arguments) => login::run(settings, arguments),

@@ -23,7 +23,6 @@ pub(super) enum Verb {
     Remove(change::RemoveArguments),
 }
 
-/// Runs `verb`.
 pub(super) fn run(flags: &Flags, verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::List(arguments) => list::run(flags, arguments),

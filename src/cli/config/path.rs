@@ -13,5 +13,5 @@ pub(crate) struct Arguments {}
 pub(super) fn run() -> Result<(), Failure> {
     let mut line = ConfigJson::path_of_user()?.into_os_string().into_encoded_bytes();
     line.push(b'\n');
-    ui::print_bytes(&line)
+    ui::print(&line)
 }

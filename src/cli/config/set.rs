@@ -12,7 +12,8 @@ use crate::cli::ssh::files::Files;
 use crate::cli::terminal::ui;
 use crate::cluster::ClusterName;
 use crate::failure::Failure;
-use crate::settings::{self, CLUSTER_KEYS, Flags, HostAddress, Settings, Source, UpstreamSetting};
+use crate::settings::{self, CLUSTER_KEYS, Flags, Settings, Source, UpstreamSetting, read_host};
+use crate::ssh::keys::expand_home;
 use crate::sys;
 
 #[derive(clap::Args, Debug)]
@@ -104,7 +105,7 @@ fn stored(key: &str, value: &str) -> Value {
     match (key, value.parse::<u16>(), settings::home_dir()) {
         ("port" | "ssh_proxy_port", Ok(port), _) => port.into(),
         ("log_file" | "ca_file" | "client_cert" | "client_key", _, Some(home)) if !value.is_empty() => {
-            let path = Path::new(value).strip_prefix("~").map_or_else(|_| value.into(), |rest| home.join(rest));
+            let path = expand_home(Path::new(value), Some(&home));
             std::path::absolute(&path).unwrap_or(path).display().to_string().into()
         }
         _ => value.into(),
@@ -147,7 +148,7 @@ fn warn_if_overridden(flags: &Flags, key: &str, value: &str) {
             sys::users_shell().unset(name)
         ));
     }
-    let in_url = HostAddress::read(value).filter(|_| key == "host").and_then(|host| host.port());
+    let in_url = read_host(value).filter(|_| key == "host").and_then(|host| host.port);
     let port = &settings.port;
     if port.source == Source::File && in_url.is_some_and(|in_url| in_url != port.value) {
         ui::remark(&format!(

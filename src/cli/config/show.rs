@@ -47,49 +47,44 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
 
 /// Every setting with its value and its source.
 pub(super) fn rows(settings: &Settings) -> Vec<(&'static str, Value, Source)> {
-    let optional = |setting: Option<(String, &Source)>| match setting {
-        Some((value, source)) => (Value::from(value), source.clone()),
-        None => (Value::Null, Source::Default),
-    };
-    let (proxy, proxy_source) = optional(settings.proxy.as_ref().map(|proxy| (proxy.value.to_string(), &proxy.source)));
-    let path = |setting: &'_ Option<Setting<PathBuf>>| match setting {
-        Some(file) => (Value::from(file.value.display().to_string()), file.source.clone()),
-        None => (Value::Null, Source::Default),
-    };
-    let (log_file, log_source) = path(&settings.log_file);
-    let (known_hosts, known_source) = path(&settings.known_hosts);
-    let tls = &settings.tls;
-    let [(ca, ca_source), (cert, cert_source), (key, key_source)] =
-        [&tls.ca_file, &tls.client_cert, &tls.client_key].map(path);
-    let (pin, pin_source) = optional(tls.pinned_key.as_ref().map(|pins| (pins.value.to_string(), &pins.source)));
+    let port = |name, port: &Setting<u16>| (name, port.value.into(), port.source.clone());
+    let path = |name, file: &Option<Setting<PathBuf>>| row(name, file.as_ref(), |file| file.display().to_string());
     // Without its password. If no setting names one, the environment may.
     let of_env = || Route::of(settings, &settings.ssh_proxy()).ok()?.upstream;
-    let (upstream, upstream_source) = match (&settings.upstream_proxy, of_env()) {
-        (Some(setting), _) => (setting.value.to_string().into(), setting.source.clone()),
-        (None, Some(upstream)) => (upstream.proxy.to_string().into(), upstream.source),
-        (None, None) => (Value::Null, Source::Default),
+    let upstream = match (&settings.upstream_proxy, of_env()) {
+        (None, Some(upstream)) => ("upstream_proxy", upstream.proxy.to_string().into(), upstream.source),
+        (setting, _) => row("upstream_proxy", setting.as_ref(), ToString::to_string),
     };
     let command = settings.proxy_auth_command.clone();
-    let command_source = if command.is_some() { Source::File } else { Source::Default };
-    let admin_source = settings.gateway_admin.as_ref().map_or(&Source::Default, |admin| &admin.source);
-    let (port, ssh_port) = (&settings.port, &settings.ssh_proxy_port);
+    let command = command.map(|value| Setting { value, source: Source::File });
+    let admin_url = |_: &_| settings.gateway_admin_url();
     vec![
         ("cluster", settings.cluster.name().into(), settings.cluster_source.clone()),
-        ("host", settings.host_as_typed().into(), settings.host.source.clone()),
-        ("port", port.value.into(), port.source.clone()),
-        ("ssh_proxy_port", ssh_port.value.into(), ssh_port.source.clone()),
-        ("proxy", proxy, proxy_source),
-        ("gateway_admin", settings.gateway_admin_url().into(), admin_source.clone()),
-        ("ca_file", ca, ca_source),
-        ("pinned_key", pin, pin_source),
-        ("client_cert", cert, cert_source),
-        ("client_key", key, key_source),
-        ("upstream_proxy", upstream, upstream_source),
-        ("proxy_auth_command", command.into(), command_source),
-        ("resume", settings.resume.value.to_string().into(), settings.resume.source.clone()),
-        ("log_file", log_file, log_source),
-        ("known_hosts", known_hosts, known_source),
+        row("host", Some(&settings.host), |_| settings.host_as_typed()),
+        port("port", &settings.port),
+        port("ssh_proxy_port", &settings.ssh_proxy_port),
+        row("proxy", settings.proxy.as_ref(), ToString::to_string),
+        row("gateway_admin", settings.gateway_admin.as_ref(), admin_url),
+        path("ca_file", &settings.tls.ca_file),
+        row("pinned_key", settings.tls.pinned_key.as_ref(), ToString::to_string),
+        path("client_cert", &settings.tls.client_cert),
+        path("client_key", &settings.tls.client_key),
+        upstream,
+        row("proxy_auth_command", command.as_ref(), String::clone),
+        row("resume", Some(&settings.resume), ToString::to_string),
+        path("log_file", &settings.log_file),
+        path("known_hosts", &settings.known_hosts),
     ]
+}
+
+/// A setting as `shown`, if it is set.
+fn row<T, S: Into<Value>>(
+    name: &'static str,
+    setting: Option<&Setting<T>>,
+    shown: impl FnOnce(&T) -> S,
+) -> (&'static str, Value, Source) {
+    let Some(Setting { value, source }) = setting else { return (name, Value::Null, Source::Default) };
+    (name, shown(value).into(), source.clone())
 }
 
 fn text(name: &str, value: &Value) -> String {

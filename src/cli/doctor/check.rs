@@ -30,7 +30,6 @@ impl From<&Missing> for Verdict {
     }
 }
 
-/// One check.
 pub(super) trait Check {
     /// The name in the report, which scripts may rely on.
     const NAME: &'static str;

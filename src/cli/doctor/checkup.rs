@@ -22,7 +22,6 @@ pub(super) enum Scope {
 pub(super) enum Event<'e> {
     /// The check of this name begins.
     Begins(&'static str),
-    /// A check has ended.
     Ended(Finding, &'e Redaction),
 }
 
@@ -37,13 +36,11 @@ pub(super) struct Checkup<'l> {
     has_stopped: bool,
     /// Hides private text from the report.
     pub(super) redaction: Redaction,
-    /// Names of the checks that did not run.
     pub(super) not_checked: Vec<&'static str>,
     /// How many of these [`Scope::All`] would have run.
     pub(super) beyond_scope: usize,
     /// The logins that the first problem breaks.
     pub(super) broken: Option<Broken>,
-    /// Whether a login works.
     pub(super) login_works: bool,
 }
 
@@ -91,7 +88,6 @@ impl<'l> Checkup<'l> {
         Ok(gives)
     }
 
-    /// Whether the connection is measured.
     pub(super) fn measures(&self) -> bool {
         self.scope != Scope::Login
     }

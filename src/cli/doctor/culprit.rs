@@ -105,7 +105,6 @@ impl<'a> Trial<'a> {
         Some(Self { config, login, folder: Folder::new().ok()? })
     }
 
-    /// Whether a login works with these lines.
     fn works(&self, lines: &[&Line]) -> bool {
         let file = self.folder.path().join("config");
         let text: Vec<u8> = lines.iter().flat_map(|line| [&line.text[..], b"\n"].concat()).collect();
@@ -162,7 +161,6 @@ pub(super) struct Attempt<'a> {
     pub(super) ssh: &'a Path,
     /// The arguments of ssh, with the remote command.
     pub(super) arguments: Vec<OsString>,
-    /// How long it may take.
     pub(super) limit: Duration,
     /// UNIX sockets on which ssh may listen. ssh leaves their files behind, and can't listen there again.
     pub(super) sockets: Vec<PathBuf>,

@@ -179,7 +179,7 @@ fn explain(asked: Asked) {
     match (problem, then) {
         (Some(wrong), Then::Cause) => ui::remark(text::problem(&wrong, &redaction).trim_end()),
         (Some(wrong), Then::Command) => {
-            let what = redaction.text(&printable(&wrong.what));
+            let what = redaction.text(&wrong.what);
             ui::remark(&format!("{PROGRAM}: {what}; for a fix: `{doctor}`"));
         }
         (None, _) if login_works => {

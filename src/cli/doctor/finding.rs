@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::cluster::InMessages;
 use crate::failure::Failure;
 
+/// Shows each setting and its source.
+pub(super) const SHOW: &str = "kohakuriver config show";
+
 /// The result of one check, for the report.
 #[derive(Clone, Debug)]
 pub(super) struct Finding {
@@ -12,9 +15,7 @@ pub(super) struct Finding {
     pub(super) check: &'static str,
     /// The attempt, with the values that the check used.
     pub(super) tried: String,
-    /// How long it took.
     pub(super) took: Duration,
-    /// Its verdict.
     pub(super) verdict: Verdict,
 }
 

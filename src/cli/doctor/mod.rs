@@ -35,12 +35,11 @@ mod text;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::host::{in_messages, vps_cache, vps_ref};
+use crate::cli::host::{vps_cache, vps_ref};
 use crate::cli::terminal::progress::Steps;
 use crate::cli::terminal::ui;
-use crate::cluster::Cluster;
 use crate::failure::Failure;
-use crate::settings::{Flags, Settings};
+use crate::settings::Flags;
 use checkup::{Checkup, Event, Scope};
 use finding::Broken;
 use redaction::Redaction;
@@ -87,14 +86,8 @@ impl Arguments {
 /// # Errors
 /// When the argument can't be a VPS, or stdout can't be written to.
 pub(super) fn run(flags: Flags, arguments: Arguments) -> Result<ExitCode, Failure> {
-    // Unusable settings are one of the findings.
-    let settings = Settings::load(flags.clone()).ok();
-    if let Some(settings) = &settings {
-        in_messages(settings).set();
-    }
-    let cluster = settings.map_or(Cluster::Unnamed, |settings| settings.cluster);
-    let vps = arguments.vps.as_deref().map(|typed| vps_ref(&cluster, typed)).transpose()?;
-    let subject = Subject::new(flags, vps, arguments.key, arguments.user);
+    let mut subject = Subject::new(flags, None, arguments.key, arguments.user);
+    subject.vps = arguments.vps.as_deref().map(|typed| vps_ref(&subject.cluster, typed)).transpose()?;
     // On failure a signal leaves a directory behind; the report is still right.
     let _ = temporary::remove_on_signals();
     let (look, can_erase) = (ui::Look::of_stdout(), ui::can_redraw());

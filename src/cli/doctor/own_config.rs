@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::refused::Refused;
-use crate::cli::programs::program::{self, QUICK};
+use crate::cli::programs::names::PROXY_PROGRAM;
+use crate::cli::programs::program::{self, Output, QUICK};
 use crate::ssh::in_force::{Line, Reading};
 use crate::ssh::stanzas;
 use crate::sys;
-
-/// The helper, as an entry in ssh_config names it.
-pub(crate) const HELPER: &str = "kohakuriver-proxy";
 
 /// Options of which ssh takes every value, and not only the first.
 const ADDED: [&str; 6] =
@@ -33,19 +31,19 @@ impl OwnConfig {
     ///
     /// # Errors
     /// When ssh can't be run. Within that, when ssh refuses the configuration.
-    pub(crate) fn of(ssh: &Path, host: &str) -> io::Result<Result<Self, Refused>> {
+    pub(crate) fn of(ssh: &Path, host: &str) -> io::Result<Result<Self, Box<Refused>>> {
         let output = program::run(Command::new(ssh).args(["-vvv", "-G", host]), QUICK)?;
-        let reading = Reading::of(&output.stderr);
-        if !output.succeeded() {
-            return Ok(Err(Refused::of(&output, &reading)));
-        }
-        Ok(Ok(Self::read(output.stdout, &reading)))
+        Ok(Self::read(output).map(|(config, _)| config))
     }
 
-    /// The configuration in ssh's output, and the lines behind it.
-    pub(crate) fn read(options: String, reading: &Reading) -> Self {
+    /// The configuration in the output of `ssh -vvv -G`, and ssh's report about the files that it reads.
+    pub(crate) fn read(output: Output) -> Result<(Self, Reading), Box<Refused>> {
+        let reading = Reading::of(&output.stderr);
+        if !output.succeeded() {
+            return Err(Box::new(Refused::of(&output, &reading)));
+        }
         let lines = reading.lines(|path| sys::read_regular(path).ok());
-        Self { options, lines, files: reading.roots.clone() }
+        Ok((Self { options: output.stdout, lines, files: reading.roots.clone() }, reading))
     }
 
     /// The value of an option, as `ssh -G` prints it.
@@ -61,7 +59,7 @@ impl OwnConfig {
 
     /// Whether ssh reaches the host with the helper.
     pub(crate) fn has_entry(&self) -> bool {
-        self.option("proxycommand").is_some_and(|command| command.contains(HELPER))
+        self.option("proxycommand").is_some_and(|command| command.contains(PROXY_PROGRAM))
     }
 
     /// The first line that sets `option`.
@@ -96,7 +94,7 @@ impl OwnConfig {
         if sys::read_regular(&line.file).is_ok_and(|text| stanzas::is_ours(&text)) {
             return true;
         }
-        let is_helper = |other: &&Line| other.sets("proxycommand") && other.option().1.contains(HELPER);
+        let is_helper = |other: &&Line| other.sets("proxycommand") && other.option().1.contains(PROXY_PROGRAM);
         let mut helpers = self.lines.iter().filter(is_helper);
         helpers.any(|helper| (&helper.file, helper.block) == (&line.file, line.block))
     }

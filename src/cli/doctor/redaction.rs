@@ -18,7 +18,7 @@ const MIN_PIECE: usize = 8;
 /// Stands in place of hidden text.
 const HIDDEN: &str = "…";
 
-/// Hides private text in printable text.
+/// Hides private text.
 pub(super) struct Redaction {
     /// `HOME` in each form that a text may have.
     home: Vec<Form>,
@@ -57,7 +57,7 @@ impl Redaction {
         self.other_homes.extend(real.iter().flat_map(|real| forms(real)).chain(forms(home)));
     }
 
-    /// `text` without anything private.
+    /// `text`, printable and without anything private.
     pub(super) fn text(&self, text: &str) -> String {
         let forms: Vec<&Form> = self.home.iter().chain(&self.other_homes).collect();
         tilde(&self.secrets(text), &forms)
@@ -70,7 +70,7 @@ impl Redaction {
 
     fn secrets(&self, text: &str) -> String {
         // Commands are about the cluster that was examined.
-        let mut text = InMessages::get().hint(text);
+        let mut text = InMessages::get().hint(&printable(text));
         for token in self.tokens.iter().map(Token::expose) {
             text = text.replace(token, HIDDEN);
             // A long text is cut. The part of a token at its end is private, too.

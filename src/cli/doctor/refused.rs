@@ -30,7 +30,6 @@ const NO_COMMAND: &str = "Cannot fork into background without a command";
 /// Why ssh does not take the user's ssh_config.
 #[derive(Default)]
 pub(crate) struct Refused {
-    /// The messages of ssh.
     messages: Vec<String>,
     /// The line that has to change.
     line: Option<Line>,

@@ -27,7 +27,6 @@ use crate::ssh::options::{Release, Route};
 use crate::sys;
 use crate::target::TaskId;
 
-/// How long a login may take.
 pub(super) const LOGIN_LIMIT: Duration = Duration::from_secs(45);
 
 /// The user, the VPS and the means of a login.

@@ -1,7 +1,5 @@
 //! A line of the user's ssh_config, as messages show it.
 
-use std::path::Path;
-
 use crate::ssh::in_force::Line;
 use crate::sys;
 use crate::text::excerpt;
@@ -18,10 +16,5 @@ pub(crate) fn text(line: &Line) -> String {
 
 /// A command that shows the user a line, to change it.
 pub(crate) fn editor(line: &Line) -> String {
-    editor_at(&line.file, line.number)
-}
-
-/// The same for a line of any file.
-pub(crate) fn editor_at(file: &Path, number: usize) -> String {
-    sys::edit_at(file, number)
+    sys::edit_at(&line.file, line.number)
 }

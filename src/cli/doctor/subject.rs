@@ -1,6 +1,5 @@
 //! The subject of the checks: the arguments of the command line, and the user whose machine it is.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::check::{Given, Missing};
@@ -12,7 +11,7 @@ use crate::settings::{Flags, Settings};
 use crate::ssh::ends::Ends;
 use crate::ssh::keys::{self, KeyNames};
 use crate::ssh::options::DEFAULT_USER;
-use crate::ssh::quote::shell_word;
+use crate::ssh::quote::shown_word;
 use crate::target::{TaskId, VpsRef};
 
 /// How the user logs in.
@@ -33,11 +32,8 @@ pub(super) struct Subject {
     pub(super) is_default: bool,
     /// Whether keys without a cluster in their names are for it.
     pub(super) has_plain_keys: bool,
-    /// `--key`
     pub(super) key: Option<PathBuf>,
-    /// `--user`
     pub(super) user: Option<String>,
-    /// The user's home directory.
     pub(super) home: Given<PathBuf>,
     pub(super) way: Way,
 }
@@ -52,11 +48,6 @@ impl Subject {
         let (cluster, is_default) =
             settings.map_or((Cluster::Unnamed, true), |settings| (settings.cluster, settings.is_default));
         Self { flags, vps, cluster, is_default, has_plain_keys, key, user, home, way: Way::Any }
-    }
-
-    /// The cluster of the VPS.
-    pub(super) fn cluster(&self) -> &Cluster {
-        &self.cluster
     }
 
     /// The login on the VPS.
@@ -86,9 +77,8 @@ impl Subject {
 
     /// The options with which the user, and the key if one was named, go on the command line of a program.
     fn login_options(&self, user: &str, key: &str) -> String {
-        let word = |word: &OsStr| shell_word(word).to_string_lossy().into_owned();
-        let user = self.user.as_ref().map(|name| format!(" {user} {}", word(name.as_ref())));
-        let key = self.key.as_ref().map(|file| format!(" {key} {}", word(file.as_ref())));
+        let user = self.user.as_ref().map(|name| format!(" {user} {}", shown_word(name)));
+        let key = self.key.as_ref().map(|file| format!(" {key} {}", shown_word(file)));
         user.unwrap_or_default() + &key.unwrap_or_default()
     }
 

@@ -17,7 +17,6 @@ use super::redaction::Redaction;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::terminal::ui::Look;
 use crate::terminal;
-use crate::text::printable;
 
 /// Columns of the first word and a blank.
 const WORD: usize = 6;
@@ -36,7 +35,6 @@ pub(super) const ERASE: &str = "\r\x1b[K";
 
 /// The lines of one finding.
 pub(super) fn finding(finding: &Finding, redaction: &Redaction, look: Look) -> String {
-    let show = |text: &str| redaction.text(&printable(text));
     let word = finding.verdict.word();
     let head = match look.colour {
         true => format!("\x1b[{}m{word:WORD$}\x1b[0m", colour(&finding.verdict)),
@@ -46,7 +44,7 @@ pub(super) fn finding(finding: &Finding, redaction: &Redaction, look: Look) -> S
         Verdict::Skipped(_) => String::new(),
         _ => time(finding.took),
     };
-    let body = format!("{}: {}{time}", show(&finding.tried), show(finding.verdict.text()));
+    let body = format!("{}: {}{time}", redaction.text(&finding.tried), redaction.text(finding.verdict.text()));
     let narrow = look.width.is_some_and(|width| width < NARROW);
     let mut lines = if narrow {
         format!("{head}{}\n{}", finding.check, wrap(&body, WORD, WORD, look.width))
@@ -62,16 +60,14 @@ pub(super) fn finding(finding: &Finding, redaction: &Redaction, look: Look) -> S
 
 /// A problem without the check that found it.
 pub(super) fn problem(wrong: &Wrong, redaction: &Redaction) -> String {
-    let what = redaction.text(&printable(&wrong.what));
-    format!("{PROGRAM}: {what}\n{}", remedy(wrong, 2, redaction, None))
+    format!("{PROGRAM}: {}\n{}", redaction.text(&wrong.what), remedy(wrong, 2, redaction, None))
 }
 
 fn remedy(wrong: &Wrong, indent: usize, redaction: &Redaction, width: Option<usize>) -> String {
-    let show = |text: &str| redaction.text(&printable(text));
-    let line = |text: String| wrap(&text, indent, indent + 2, width);
-    let mut lines: String = wrong.causes.iter().map(|cause| line(format!("caused by: {}", show(cause)))).collect();
-    lines += &line(format!("fix: {}", show(&wrong.fix)));
-    lines + &format!("{:indent$}    {}\n", "", redaction.command(&printable(&wrong.command)))
+    let line = |head: &str, text: &str| wrap(&format!("{head}: {}", redaction.text(text)), indent, indent + 2, width);
+    let mut lines: String = wrong.causes.iter().map(|cause| line("caused by", cause)).collect();
+    lines += &line("fix", &wrong.fix);
+    lines + &format!("{:indent$}    {}\n", "", redaction.command(&wrong.command))
 }
 
 fn colour(verdict: &Verdict) -> &'static str {

@@ -25,7 +25,6 @@ pub(crate) struct ConfigJson {
 }
 
 impl ConfigJson {
-    /// The path of the file.
     pub(crate) fn path_of_user() -> Result<PathBuf, Failure> {
         let path = settings::config_path();
         path.ok_or_else(|| Failure::new("your configuration directory is unknown").hint(sys::FIND_HOME))
@@ -104,7 +103,6 @@ impl ConfigJson {
         Ok(())
     }
 
-    /// Makes `name` the default cluster.
     pub(crate) fn set_default(&mut self, name: &str) -> Result<(), Failure> {
         if self.has_top() {
             let before = self.default_name();

@@ -33,9 +33,12 @@ impl Files {
     pub(crate) fn store(&self, settings: &Settings, token: &Token, record: &Value) -> Result<PathBuf, Failure> {
         let _lock = self.lock()?;
         let api = settings.api_url();
-        let (ours, mut content) = self.read()?;
+        let (ours, store) = self.read()?;
+        let bound = Token::from_auth_file(&self.auth).ok().flatten();
+        let bound = bound.and_then(|token| store.host_of_auth_file(&token)).map(str::to_owned);
+        let mut content = store.into_content();
         // One that is in auth.json is replaced there: else that one would still be sent.
-        let is_in_auth_file = self.bound(&content).is_some_and(|at| at == api);
+        let is_in_auth_file = bound.as_ref() == Some(&api);
         if !settings.is_default && !is_in_auth_file {
             tokens_of(&mut content).insert(api, record.clone());
             self.write(&self.ours, &ours, &content.into())?;
@@ -43,7 +46,9 @@ impl Files {
         }
         let auth = UserFile::read(&self.auth).map_err(|error| cannot_store(&self.auth, &error))?;
         // Nobody could tell later whose it was, if no Host has accepted it.
-        if let Some((other, kept)) = self.bound_elsewhere(&content, &api) {
+        if let Some(other) = bound.filter(|other| *other != api)
+            && let Some(kept) = self.record(&api, &self.auth)
+        {
             tokens_of(&mut content).insert(other, kept);
         }
         tokens_of(&mut content).remove(&api);
@@ -74,7 +79,8 @@ impl Files {
     /// Remembers that the Host at `api` has accepted this token of `auth.json`.
     pub(crate) fn bind(&self, api: &str, token: &Token) -> Result<(), Failure> {
         let _lock = self.lock()?;
-        let (ours, mut content) = self.read()?;
+        let (ours, store) = self.read()?;
+        let mut content = store.into_content();
         content.insert(AUTH_JSON.to_owned(), json!({ "sha256": hash(token), "host_api": api }));
         self.write(&self.ours, &ours, &content.into())
     }
@@ -87,7 +93,8 @@ impl Files {
             return auth
                 .map_err(|error| Failure::new(format!("cannot remove {}", self.auth.display())).because(&error));
         }
-        let (ours, mut content) = self.read()?;
+        let (ours, store) = self.read()?;
+        let mut content = store.into_content();
         tokens_of(&mut content).remove(api);
         let text = format!("{:#}\n", Value::from(content));
         ours.replace_privately(text.as_bytes()).map_err(|error| {
@@ -108,19 +115,6 @@ impl Files {
         }
     }
 
-    /// The Host API and the content of `auth.json`, if that is for another Host than `api`.
-    fn bound_elsewhere(&self, content: &Map<String, Value>, api: &str) -> Option<(String, Value)> {
-        let other = self.bound(content).filter(|other| other != api)?;
-        Some((other, self.record(api, &self.auth)?))
-    }
-
-    /// The Host API that the token in `auth.json` is for, if that is known.
-    fn bound(&self, content: &Map<String, Value>) -> Option<String> {
-        let token = Token::from_auth_file(&self.auth).ok().flatten()?;
-        let bound = content.get(AUTH_JSON)?;
-        (bound["sha256"] == hash(&token)).then(|| bound["host_api"].as_str().map(str::to_owned)).flatten()
-    }
-
     fn lock(&self) -> Result<FolderLock, Failure> {
         let folder = self.ours.parent().unwrap_or(Path::new("/"));
         sys::create_private_folder_all(folder)
@@ -128,13 +122,13 @@ impl Files {
         FolderLock::of(folder).map_err(|error| cannot_store(&self.ours, &error))
     }
 
-    fn read(&self) -> Result<(UserFile, Map<String, Value>), Failure> {
+    fn read(&self) -> Result<(UserFile, Store), Failure> {
         let store = Store::at(&self.ours).map_err(|error| {
             let hint = format!("move it away, and log in again: `{}`", sys::move_away(&self.ours, ".old"));
             Failure::new("cannot change the stored tokens").because(&error).hint(hint)
         })?;
         let file = UserFile::read(&self.ours).map_err(|error| cannot_store(&self.ours, &error))?;
-        Ok((file, store.content().clone()))
+        Ok((file, store))
     }
 
     fn write(&self, path: &Path, file: &UserFile, content: &Value) -> Result<(), Failure> {

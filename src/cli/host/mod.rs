@@ -5,11 +5,11 @@ pub(crate) mod internet;
 pub(crate) mod vps;
 pub(crate) mod vps_cache;
 
-use std::future::Future;
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::api::{ApiError, Caller, Client, Generation, Located, Vps, refused};
+use crate::api::{ApiError, Caller, Case, Client, Generation, Located, Vps, refused};
 use crate::cli::files::tokens::Files;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::terminal::{progress, ui};
@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 use crate::secret::Token;
 use crate::settings::{self, ConfigFile, Flags, Scheme, Settings};
 use crate::sys;
-use crate::target::{SUFFIX, VpsRef};
+use crate::target::{SUFFIX, TaskId, VpsRef};
 use crate::text::printable;
 use crate::tokens::{self, Found, Source};
 
@@ -120,17 +120,47 @@ pub(crate) fn remember_host(settings: &Settings) {
     }
 }
 
-/// Tells the failures of clusters, each in the words for its cluster. The last one is left for the end of the command.
-pub(crate) fn tell_failures(mut failures: Vec<(&Settings, Failure)>) -> Result<(), Failure> {
-    let last = failures.pop();
-    for (settings, failure) in failures {
-        in_messages(settings).set();
-        failure.tell(PROGRAM);
+/// Those of several clusters that could not be listed. The others are listed all the same.
+#[derive(Default)]
+pub(crate) struct Unlisted<'s>(RefCell<Vec<(&'s Settings, Failure)>>);
+
+impl<'s> Unlisted<'s> {
+    /// What each of the clusters answers now. The failure of an only one is that of the command.
+    pub(crate) async fn list<S, T>(
+        &self,
+        clusters: &[(&'s Settings, S)],
+        ask: impl AsyncFn(&S) -> Result<T, Failure>,
+    ) -> Result<Vec<(&'s Settings, T)>, Failure> {
+        self.0.take();
+        let mut all = Vec::new();
+        for (settings, source) in clusters {
+            match ask(source).await {
+                Ok(listed) => all.push((*settings, listed)),
+                Err(failure) if clusters.len() == 1 => return Err(failure),
+                Err(failure) => self.0.borrow_mut().push((settings, failure)),
+            }
+        }
+        Ok(all)
     }
-    last.map_or(Ok(()), |(settings, failure)| {
-        in_messages(settings).set();
-        Err(failure)
-    })
+
+    /// Whether this cluster is one of them.
+    pub(crate) fn has(&self, settings: &Settings) -> bool {
+        self.0.borrow().iter().any(|(other, _)| std::ptr::eq(*other, settings))
+    }
+
+    /// Tells the failures, each in the words for its cluster. The last one is left for the end of the command.
+    pub(crate) fn tell(self) -> Result<(), Failure> {
+        let mut failures = self.0.into_inner();
+        let last = failures.pop();
+        for (settings, failure) in failures {
+            in_messages(settings).set();
+            failure.tell(PROGRAM);
+        }
+        last.map_or(Ok(()), |(settings, failure)| {
+            in_messages(settings).set();
+            Err(failure)
+        })
+    }
 }
 
 /// The cluster of these settings as messages name it, and the flags that commands in hints need.
@@ -200,6 +230,17 @@ pub(crate) async fn one_vps(client: &Client, wanted: &VpsRef) -> Result<Vps, Fai
         Err(error) => return Err(not_found(client, wanted, &error).await),
     };
     if vps.is_vps { Ok(vps) } else { Err(refused(&Refusal::NotVps, &wanted.to_string(), client.base())) }
+}
+
+/// The id of the VPS. The Host is asked only for a name.
+pub(crate) async fn id_of(settings: &Settings, vps: &VpsRef) -> Result<TaskId, Failure> {
+    match vps {
+        VpsRef::Id(id) => Ok(*id),
+        VpsRef::Name(name) => {
+            let client = client(settings)?;
+            client.id_of(name, Case::Kept).await.map_err(|error| error.about(vps, client.base()))
+        }
+    }
 }
 
 /// A VPS as prompts name it: id and name.

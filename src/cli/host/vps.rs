@@ -1,18 +1,12 @@
 //! The parts of a VPS's record that several commands read.
 
 use crate::api::Vps;
-use crate::cli::terminal::ui;
 use crate::status::VpsStatus;
 
 /// The port of the VPS's sshd. Before a VPS runs, the Host reports a placeholder; after its end, the old port.
 pub(crate) fn ssh_port(vps: &Vps) -> Option<u16> {
     let is_up = matches!(vps.status, VpsStatus::Running | VpsStatus::Paused);
     vps.ssh_port.number().filter(|_| is_up)
-}
-
-/// A remark about VPSes that the Host described in an unreadable way.
-pub(crate) fn unreadable_vpses(count: usize) -> Option<String> {
-    ui::unreadable(count, ["VPS", "VPSes"])
 }
 
 #[cfg(test)]

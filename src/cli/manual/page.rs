@@ -12,7 +12,6 @@ const PACKAGE: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSI
 /// The title of the manual.
 const MANUAL: &str = "KohakuRiver over SSH";
 
-/// A manual page.
 pub(super) struct Page {
     /// Its name, without the section.
     pub(super) name: String,

@@ -14,7 +14,6 @@ pub(super) enum Verb {
     List(list::Arguments),
 }
 
-/// Runs `verb`.
 pub(super) fn run(settings: &Settings, verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::List(arguments) => list::run(settings, arguments),

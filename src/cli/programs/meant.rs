@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::next::{self, Unknown};
 use crate::failure::Failure;
-use crate::ssh::quote::shell_word;
+use crate::ssh::quote::shown_word;
 
 /// The commands of the Python CLI that this program doesn't have, by their group.
 const PYTHON_CLI: [(&str, &[&str]); 5] = [
@@ -62,7 +62,7 @@ pub(crate) fn meant(definition: &clap::Command, unknown: &Unknown) -> Option<Fai
     let command = in_other_words(&group, word)
         .or_else(|| misspelt(definition, groups, word))
         // `kohakuriver ssh trainer`
-        .or_else(|| (group == "ssh" && !word.starts_with('-')).then(|| format!("vps connect {}", quoted(word))))?;
+        .or_else(|| (group == "ssh" && !word.starts_with('-')).then(|| format!("vps connect {}", shown_word(word))))?;
     let line = with_rest(definition, &command, unknown);
     Some(Failure::usage(format!("unknown command `{}`", unknown.command())).hint(format!("did you mean `{line}`?")))
 }
@@ -83,7 +83,7 @@ fn with_rest(definition: &clap::Command, command: &str, unknown: &Unknown) -> St
     // Options stay out: one of them may have a secret as its value.
     let is_told = |word: &&str| takes_words && !word.starts_with('-');
     let rest = unknown.rest.iter().map_while(|word| word.to_str().filter(is_told));
-    rest.fold(format!("{PROGRAM} {command}"), |line, word| format!("{line} {}", quoted(word)))
+    rest.fold(format!("{PROGRAM} {command}"), |line, word| format!("{line} {}", shown_word(word)))
 }
 
 /// `failure`, with our flag in its hint if a flag of the Python CLI caused it.
@@ -124,10 +124,6 @@ fn misspelt(definition: &clap::Command, groups: &[String], word: &str) -> Option
         (distance <= most).then(|| (distance, command.join(" ")))
     });
     near.min_by_key(|(distance, _)| *distance).map(|(_, command)| command)
-}
-
-fn quoted(word: &str) -> String {
-    shell_word(word.as_ref()).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

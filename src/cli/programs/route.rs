@@ -102,7 +102,6 @@ pub(crate) fn ssh_program() -> Option<PathBuf> {
     search_path::first("ssh")
 }
 
-/// The failure if there is no ssh.
 pub(crate) fn no_ssh() -> Failure {
     missing_program("ssh")
 }

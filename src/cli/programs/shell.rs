@@ -46,7 +46,6 @@ const START_UP_FILES: [(&str, &str); 5] = [
     ("csh", "~/.cshrc"),
 ];
 
-/// The user's shell.
 pub(crate) struct Shell {
     program: OsString,
 }

@@ -134,7 +134,7 @@ fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
         (Some(file), false) => write_ours(file, &made.whole()?).map(|change| made.report(&[change])),
         (None, true) => show(&files.changes(&made.edit()?)?),
         (None, false) if arguments.write => made.write(settings, &files),
-        (None, false) => ui::print_bytes(&made.whole()?),
+        (None, false) => ui::print(&made.whole()?),
     }
 }
 

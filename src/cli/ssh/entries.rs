@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use crate::api::{ApiError, Client, Listing, Vps};
-use crate::cli::host::vps::{ssh_port, unreadable_vpses};
+use crate::cli::host::vps::ssh_port;
+use crate::cli::terminal::ui;
 use crate::settings::Settings;
 use crate::ssh::ends::Ends;
 use crate::ssh::keys::{self, KeyNames};
@@ -49,7 +50,7 @@ pub(crate) async fn listed(client: &Client, home: &Path, kept: &Kept) -> Result<
     let names: Vec<String> = vpses.iter().filter(|vps| vps.is_vps).filter_map(|vps| vps.name.clone()).collect();
     vpses.retain(|vps| vps.is_vps && may_have_ssh(vps) && is_mine(vps, user.as_ref().map(|user| user.name.as_str())));
     let mut listed = describe(vpses, &names, home, kept);
-    listed.remarks.extend(unreadable_vpses(unreadable));
+    listed.remarks.extend(ui::unreadable(unreadable, ["VPS", "VPSes"]));
     Ok(listed)
 }
 

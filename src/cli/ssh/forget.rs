@@ -1,9 +1,8 @@
 //! `kohakuriver ssh forget`: removes a stored host key, since a re-created VPS has a new one.
 
-use crate::api::Case;
-use crate::cli::doctor::shown_line::editor_at;
-use crate::cli::host::vps_cache;
-use crate::cli::host::{ask_host, client, vps_ref};
+use std::path::PathBuf;
+
+use crate::cli::host::{ask_host, id_of, vps_cache, vps_ref};
 use crate::cli::programs::host_keys::{self, HostKeys};
 use crate::cli::programs::route::home;
 use crate::cli::terminal::ui;
@@ -29,10 +28,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let vps = vps_ref(&settings.cluster, &arguments.vps)?;
     let id = match &vps {
         VpsRef::Id(id) => *id,
-        VpsRef::Name(name) => ask_host(settings, async {
-            let client = client(settings)?;
-            client.id_of(name, Case::Kept).await.map_err(|error| error.about(&vps, client.base()))
-        })?,
+        VpsRef::Name(_) => ask_host(settings, id_of(settings, &vps))?,
     };
     let HostKeys { store: path, others } = HostKeys::of(settings, &home()?);
     host_keys::check(&path)?;
@@ -48,17 +44,16 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     } else {
         format!("there is no stored host key of VPS {id}")
     });
-    for other in others
-        .iter()
-        .filter(|other| KnownHosts::at(*other, &settings.cluster).of(id).is_ok_and(|known| !known.is_empty()))
-    {
+    let has_key =
+        |other: &&PathBuf| KnownHosts::at(*other, &settings.cluster).of(id).is_ok_and(|known| !known.is_empty());
+    for other in others.iter().filter(has_key) {
         ui::remark(&format!("a key of VPS {id} stays in {}, which can't be written", other.display()));
     }
     for line in forgotten.patterns {
         ui::remark(&format!(
             "line {line} of {} stays: its pattern matches VPS {id}, and other hosts; if it has the old key, change it: `{}`",
             path.display(),
-            editor_at(&path, line)
+            sys::edit_at(&path, line)
         ));
     }
     Ok(())

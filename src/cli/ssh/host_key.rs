@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::api::{Client, started_at};
-use crate::cli::doctor::shown_line::editor_at;
 use crate::cli::host::{ask_host, client_with};
 use crate::cli::programs::host_keys::{HostKeys, can_be_written, in_folder_of_ssh};
 use crate::cli::programs::route::home;
@@ -177,7 +176,7 @@ pub(crate) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Know
     }
     let forget = (!own.is_empty()).then(|| format!("run `kohakuriver ssh forget {id}`"));
     let edit = by_hand.iter().map(|known| {
-        let line = editor_at(&known.file, known.line);
+        let line = sys::edit_at(&known.file, known.line);
         format!("remove the line, or this VPS from it: `{line}`")
     });
     let renew = forget.into_iter().chain(edit).collect::<Vec<_>>().join(", ");
@@ -189,17 +188,12 @@ pub(crate) fn changed(settings: &Settings, id: TaskId, kind: &str, known: &[Know
             .cause("the VPS has not been restarted since, so another machine may be impersonating it")
             .hint(format!(
                 "do not log in; ask the Host's admin whether its key is the known one: `{}`",
-                known.first().map(fingerprint_command).unwrap_or_default()
+                known.first().map(|known| sys::show_host_key(&known.file, known.line)).unwrap_or_default()
             )),
         Reason::Unknown => failure
             .cause("it is unknown whether the VPS was started after that; a re-created VPS has a new key")
             .hint(format!("only if you know that it was, {renew} and connect again")),
     }
-}
-
-/// A command that shows the fingerprint of a known key.
-fn fingerprint_command(known: &Known) -> String {
-    sys::show_host_key(&known.file, known.line)
 }
 
 #[cfg(test)]

@@ -108,15 +108,8 @@ impl Judge {
     }
 
     fn ask(&self, host: &str, exec: Exec) -> Answer {
-        let output = match self.ssh(&["-vvv"], host, exec) {
-            Ok(output) => output,
-            Err(error) => return Err(Box::new(Refused::saying(&error))),
-        };
-        let log = Reading::of(&output.stderr);
-        match output.succeeded() {
-            true => Ok((OwnConfig::read(output.stdout, &log), log)),
-            false => Err(Box::new(Refused::of(&output, &log))),
-        }
+        let output = self.ssh(&["-vvv"], host, exec).map_err(|error| Box::new(Refused::saying(&error)))?;
+        OwnConfig::read(output)
     }
 
     /// The options of a host; `None` if ssh refuses it.

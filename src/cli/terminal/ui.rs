@@ -51,23 +51,18 @@ impl Look {
     }
 }
 
-/// Writes `text` to stdout.
+/// Writes `text` to stdout, which may hold other bytes than UTF-8, as a command line with paths does.
 ///
 /// # Errors
 /// If the text can't be written, except when the reader closed the pipe.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    print_bytes(text.as_bytes())
+pub(crate) fn print(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<(), Failure> {
+    print_to_reader(text).map(drop)
 }
 
-/// [`print`] for bytes that may not be UTF-8, such as a command line with paths.
-pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
-    print_to_reader(bytes).map(drop)
-}
-
-/// [`print_bytes`]; returns whether the reader is still there.
-pub(crate) fn print_to_reader(bytes: &[u8]) -> Result<bool, Failure> {
+/// [`print`]; returns whether the reader is still there.
+pub(crate) fn print_to_reader(text: &(impl AsRef<[u8]> + ?Sized)) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new("cannot write to stdout").because(&error))
         }

@@ -39,7 +39,6 @@ impl Change {
         }
     }
 
-    /// Runs `request` with progress.
     pub(crate) async fn with_progress<T>(&self, request: impl Future<Output = T>) -> T {
         progress::during(&format!("asked the Host to {}", self.what), request).await
     }

@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::seconds;
 use crate::settings::{Flags, Settings};
 use crate::ssh::authorized_key;
-use crate::ssh::keys::KeyNames;
+use crate::ssh::keys::{KeyNames, expand_home};
 use crate::ssh::quote::shell_line;
 use crate::status::VpsStatus;
 use crate::target::{TaskId, VpsRef};
@@ -96,7 +96,8 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
     let wait = arguments.wait.or(arguments.connect.then_some(CONNECT_WAIT));
     order.access = arguments.key.given(&home)?;
     let is_generated = arguments.key.gen_ssh_key || arguments.ssh && order.access == Access::Terminals;
-    let key_out_file = arguments.key_out_file.as_deref().map(|file| in_home(file, &home));
+    let in_home = |file: &Path| expand_home(file, Some(&home));
+    let key_out_file = arguments.key_out_file.as_deref().map(in_home);
     let names = KeyNames::of(&settings.cluster, settings.has_plain_keys());
     let new_key = is_generated.then_some(NewKeyPlace { home: &home, file: key_out_file.as_deref(), names: &names });
     if key_out_file.is_some() && !is_generated {
@@ -132,7 +133,7 @@ pub(crate) fn run(flags: &Flags, settings: &Settings, arguments: Arguments) -> R
         }
     }
     if arguments.connect {
-        let private = || arguments.key.public_key_file.and_then(|public| private_half(&in_home(&public, &home)));
+        let private = || arguments.key.public_key_file.and_then(|public| private_half(&in_home(&public)));
         return Err(connect::enter(flags, created.id, key.or_else(private)));
     }
     Ok(())
@@ -240,7 +241,7 @@ impl KeyFlags {
     /// The access that the flags give; a key that is still to be generated is filled in later.
     fn given(&self, home: &Path) -> Result<Access, Failure> {
         if let Some(path) = &self.public_key_file {
-            return read_public_key(&in_home(path, home)).map(Access::Key);
+            return read_public_key(&expand_home(path, Some(home))).map(Access::Key);
         }
         if let Some(text) = &self.public_key_string {
             let checked = authorized_key::check(text).map_err(|error| {
@@ -250,11 +251,6 @@ impl KeyFlags {
         }
         Ok(if self.no_ssh_key { Access::Everybody } else { Access::Terminals })
     }
-}
-
-/// `path` with `~` replaced by `home`: a shell doesn't do that after `--public-key-file=`.
-fn in_home(path: &Path, home: &Path) -> PathBuf {
-    path.strip_prefix("~").map_or_else(|_| path.to_owned(), |rest| home.join(rest))
 }
 
 /// The private key beside a public key's file, if it is there.

@@ -1,20 +1,23 @@
 //! `kohakuriver vps list`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::api::{ApiError, Client, Node, Vps, ago, with_zone};
-use crate::cli::host::vps::{ssh_port, unreadable_vpses};
-use crate::cli::host::{client, remember_host, tell_failures, the_host, vps_cache};
-use crate::cli::terminal::table::{Column, table};
+use crate::cli::host::vps::ssh_port;
+use crate::cli::host::{Unlisted, client, remember_host, the_host, vps_cache};
+use crate::cli::terminal::table::{Column, table_of};
 use crate::cli::terminal::ui;
 use crate::cli::vps::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::status::VpsStatus;
+
+/// Before the others, with the VPSes of all clusters.
+const CLUSTER: Column = Column::whole("CLUSTER", 2);
 
 /// The columns. In 80 columns all but the last three fit beside a usual name. Owner and time tell similar VPSes apart.
 /// The SSH port is only for a manual connection, and `vps status` shows it too.
@@ -61,7 +64,6 @@ pub(crate) struct Arguments {
     watch: WatchFlags,
 }
 
-/// Lists the VPSes of these clusters.
 pub(crate) fn run(clusters: &[Settings], arguments: &Arguments) -> Result<(), Failure> {
     let clients: Vec<(&Settings, Client)> =
         clusters.iter().map(|settings| Ok((settings, client(settings)?))).collect::<Result<_, Failure>>()?;
@@ -71,35 +73,21 @@ pub(crate) fn run(clusters: &[Settings], arguments: &Arguments) -> Result<(), Fa
     };
     // Reported at the end: earlier it would land inside a redrawn table.
     let (unreadable, everybodys) = (Cell::new(0), Cell::new(false));
-    let failed: RefCell<Vec<(&Settings, Failure)>> = RefCell::default();
+    let unlisted = Unlisted::default();
     watch::show(&arguments.watch, &whom, async || {
-        unreadable.set(0);
-        failed.take();
-        let mut all = Vec::new();
-        for (settings, client) in &clients {
-            match arguments.listed(client).await {
-                Ok(listed) => {
-                    unreadable.set(unreadable.get() + listed.unreadable);
-                    everybodys.set(everybodys.get() || listed.is_everybodys);
-                    all.push((*settings, listed));
-                }
-                Err(failure) if clients.len() == 1 => return Err(failure),
-                // The others are still listed.
-                Err(failure) => failed.borrow_mut().push((*settings, failure)),
-            }
-        }
+        let all = unlisted.list(&clients, async |client| arguments.listed(client).await).await?;
+        unreadable.set(all.iter().map(|(_, listed)| listed.unreadable).sum());
+        everybodys.set(everybodys.get() || all.iter().any(|(_, listed)| listed.is_everybodys));
         Ok(arguments.view(&all))
     })?;
-    if let Some(remark) = unreadable_vpses(unreadable.get()) {
+    if let Some(remark) = ui::unreadable(unreadable.get(), ["VPS", "VPSes"]) {
         ui::remark(&remark);
     }
     if everybodys.get() {
         ui::remark("the Host has no users, so the VPSes of everybody are listed as yours");
     }
-    let failed = failed.take();
-    let is_listed = |settings: &&Settings| failed.iter().all(|(other, _)| !std::ptr::eq(*other, *settings));
-    clusters.iter().filter(is_listed).for_each(remember_host);
-    tell_failures(failed)
+    clusters.iter().filter(|settings| !unlisted.has(settings)).for_each(remember_host);
+    unlisted.tell()
 }
 
 /// The VPSes of one cluster.
@@ -117,7 +105,6 @@ impl Arguments {
         self.all || self.status.iter().any(|status| VpsStatus::parse(status).is_final())
     }
 
-    /// Asks the Host.
     async fn listed(&self, client: &Client) -> Result<Listed, Failure> {
         let cannot = |error: ApiError| error.failure("cannot list the VPSes");
         let list = client.list(self.asks_for_all()).await.map_err(cannot)?;
@@ -153,19 +140,12 @@ impl Arguments {
         if each().next().is_none() {
             return View::Nothing(self.nothing().to_owned());
         }
-        let look = ui::Look::of_stdout();
-        View::Text(match self.all_clusters {
-            false => table(COLUMNS, &each().map(|(_, list, vps)| row(vps, &list.nodes)).collect::<Vec<_>>(), look),
-            true => {
-                let [id, name, status, node, port, submitted, backend, owner] = COLUMNS;
-                let columns = [Column::whole("CLUSTER", 2), id, name, status, node, port, submitted, backend, owner];
-                let rows = each().map(|(settings, list, vps)| {
-                    let [id, name, status, node, port, submitted, backend, owner] = row(vps, &list.nodes);
-                    [settings.cluster.to_string(), id, name, status, node, port, submitted, backend, owner]
-                });
-                table(columns, &rows.collect::<Vec<_>>(), look)
-            }
-        })
+        let cluster = |settings: &Settings| self.all_clusters.then(|| settings.cluster.to_string());
+        let rows =
+            each().map(|(settings, list, vps)| cluster(settings).into_iter().chain(row(vps, &list.nodes)).collect());
+        let rows: Vec<Vec<String>> = rows.collect();
+        let columns: Vec<Column> = self.all_clusters.then_some(CLUSTER).into_iter().chain(COLUMNS).collect();
+        View::Text(table_of(&columns, &rows, ui::Look::of_stdout()))
     }
 
     /// The meaning of an empty list.

@@ -151,7 +151,7 @@ pub(crate) fn become_or_show(argv: &[OsString], known_hosts: &Path, dry_run: boo
         let words = shell.iter().chain(argv);
         let mut line = shell_line(words);
         line.push("\n");
-        return ui::print_bytes(line.as_encoded_bytes()).map(|()| ExitCode::SUCCESS);
+        return ui::print(line.as_encoded_bytes()).map(|()| ExitCode::SUCCESS);
     }
     host_keys::prepare(known_hosts)?;
     let error = sys::become_program(Command::new(&argv[0]).args(&argv[1..]).envs(plain_shell()));

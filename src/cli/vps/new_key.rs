@@ -24,7 +24,6 @@ const MAX_FILE: u64 = 16 * 1024;
 /// The place of a new key.
 #[derive(Clone, Copy)]
 pub(crate) struct NewKeyPlace<'a> {
-    /// The user's home directory.
     pub(crate) home: &'a Path,
     /// The file for the private half; with `None`, it is the one in `~/.ssh` that `vps connect` looks for.
     pub(crate) file: Option<&'a Path>,
@@ -45,7 +44,6 @@ pub(crate) struct NewKey {
 }
 
 impl NewKey {
-    /// Generates one.
     pub(crate) fn generate(place: NewKeyPlace<'_>) -> Result<Self, Failure> {
         let folder = place.home.join(".ssh");
         if place.file.is_none() && !folder.is_dir() {

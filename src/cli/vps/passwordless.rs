@@ -30,7 +30,6 @@ pub(crate) enum Verdict {
 
 /// The result of a login without a key.
 pub(crate) struct Tested {
-    /// Whether it is allowed.
     pub(crate) verdict: Verdict,
     /// The host key of the VPS, if it sent one.
     pub(crate) host_key: Option<HostKey>,

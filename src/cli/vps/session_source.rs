@@ -56,7 +56,6 @@ impl Source {
         matches!(self, Self::Port(_))
     }
 
-    /// The open sessions.
     pub(super) async fn tunnels(&self) -> Result<Tunnels, Failure> {
         let tunnels = match self {
             Self::Admin { admin, .. } => admin.tunnels().await,

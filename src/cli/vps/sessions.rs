@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::api::{Case, Tunnels};
-use crate::cli::host::{ask_host, block_on, client, remember_host, tell_failures, vps_ref};
+use crate::api::Tunnels;
+use crate::cli::host::{Unlisted, ask_host, block_on, id_of, remember_host, vps_ref};
 use crate::cli::terminal::ask::{confirm, is_interactive};
 use crate::cli::terminal::progress;
 use crate::cli::terminal::ui::{self, Look};
@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::handshake::session_ref::SessionRef;
 use crate::settings::{ADMIN_FORM, AdminAddress, Settings};
 use crate::sys;
-use crate::target::{TaskId, VpsRef};
+use crate::target::TaskId;
 
 /// The text below the options. Only some systems have UNIX sockets.
 fn explanation() -> String {
@@ -81,30 +81,17 @@ pub(crate) struct Arguments {
 
 /// Lists the sessions of these clusters, or ends one.
 pub(crate) fn run(clusters: &[Settings], arguments: &Arguments) -> Result<(), Failure> {
-    let sources = clusters.iter().map(|settings| Source::of(settings, arguments.all)).collect::<Result<Vec<_>, _>>()?;
-    let (settings, source) = match (clusters, &sources[..]) {
-        ([settings], [source]) => (settings, source),
-        _ => return list(clusters, &sources, None, arguments),
-    };
+    let source = |settings| Ok((settings, Source::of(settings, arguments.all)?));
+    let sources = clusters.iter().map(source).collect::<Result<Vec<_>, Failure>>()?;
+    let [(settings, source)] = &sources[..] else { return list(&sources, None, arguments) };
     match &arguments.end {
         Some(which) => end(source, which, arguments),
         None => {
             let vps = match &arguments.vps {
-                Some(typed) => Some(ask_host(settings, find(settings, &vps_ref(&settings.cluster, typed)?))?),
+                Some(typed) => Some(ask_host(settings, id_of(settings, &vps_ref(&settings.cluster, typed)?))?),
                 None => None,
             };
-            list(clusters, &sources, vps, arguments)
-        }
-    }
-}
-
-/// The id of the VPS. The Host is asked only for a name.
-async fn find(settings: &Settings, vps: &VpsRef) -> Result<TaskId, Failure> {
-    match vps {
-        VpsRef::Id(id) => Ok(*id),
-        VpsRef::Name(name) => {
-            let client = client(settings)?;
-            client.id_of(name, Case::Kept).await.map_err(|error| error.about(vps, client.base()))
+            list(&sources, vps, arguments)
         }
     }
 }
@@ -158,26 +145,16 @@ fn one(tunnels: &Tunnels, which: &SessionRef, command: &str) -> Result<(SessionR
 }
 
 /// Shows the sessions of these clusters, each asked at its source.
-fn list(clusters: &[Settings], sources: &[Source], vps: Option<TaskId>, arguments: &Arguments) -> Result<(), Failure> {
+fn list(sources: &[(&Settings, Source)], vps: Option<TaskId>, arguments: &Arguments) -> Result<(), Failure> {
     let whom = match sources {
-        [source] => source.named(),
+        [(_, source)] => source.named(),
         several => format!("{} gateways", several.len()),
     };
-    let (last, said) = (RefCell::new(None), Cell::new(false));
-    let failed: RefCell<Vec<(&Settings, Failure)>> = RefCell::default();
+    let (last, said, unlisted) = (RefCell::new(None), Cell::new(false), Unlisted::default());
     watch::show(&arguments.watch, &whom, async || {
-        failed.take();
-        let mut all = Vec::new();
-        for (settings, source) in clusters.iter().zip(sources) {
-            match source.tunnels().await {
-                Ok(mut tunnels) => {
-                    tunnels.tunnels.retain(|tunnel| vps.is_none_or(|vps| vps == tunnel.vps));
-                    all.push((settings, tunnels));
-                }
-                Err(failure) if clusters.len() == 1 => return Err(failure),
-                // The others are still listed.
-                Err(failure) => failed.borrow_mut().push((settings, failure)),
-            }
+        let mut all = unlisted.list(sources, async |source| source.tunnels().await).await?;
+        for (_, tunnels) in &mut all {
+            tunnels.tunnels.retain(|tunnel| vps.is_none_or(|vps| vps == tunnel.vps));
         }
         // Again and again, it would fill a table that is redrawn.
         if !said.replace(arguments.watch.repeats()) {
@@ -185,14 +162,12 @@ fn list(clusters: &[Settings], sources: &[Source], vps: Option<TaskId>, argument
         }
         Ok(view(&all, vps, arguments, &last))
     })?;
-    let failed = failed.take();
-    let is_listed = |settings: &Settings| failed.iter().all(|(other, _)| !std::ptr::eq(*other, settings));
-    for (settings, source) in clusters.iter().zip(sources) {
-        if source.takes_the_users_token() && is_listed(settings) {
+    for (settings, source) in sources {
+        if source.takes_the_users_token() && !unlisted.has(settings) {
             remember_host(settings);
         }
     }
-    tell_failures(failed)
+    unlisted.tell()
 }
 
 /// Says whose sessions are missing.

@@ -104,19 +104,19 @@ impl Screen {
     /// Shows an answer; returns whether the reader is still there.
     fn show(&mut self, view: &View) -> Result<bool, Failure> {
         let text = match view {
-            View::Json(value) => return ui::print_to_reader((text::json(&value.to_string()) + "\n").as_bytes()),
+            View::Json(value) => return ui::print_to_reader(&(text::json(&value.to_string()) + "\n")),
             View::Text(text) => text.clone(),
             View::Nothing(remark) => format!("{remark}\n"),
         };
         if !self.in_place {
             let gap = if self.shown_before { "\n" } else { "" };
             self.shown_before = true;
-            return ui::print_to_reader(format!("{gap}{text}").as_bytes());
+            return ui::print_to_reader(&format!("{gap}{text}"));
         }
         let (width, height) = ui::terminal_size().unwrap_or((usize::MAX, usize::MAX));
         let (frame, drawn) = frame(&text, self.drawn, width, height);
         self.drawn = drawn;
-        ui::print_to_reader(frame.as_bytes())
+        ui::print_to_reader(&frame)
     }
 
     /// The text of `failure`. The next answer is drawn below it.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::api::{About, ApiError, Client};
 use crate::cli::doctor::check::{Check, Examined, Given};
-use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::finding::{SHOW, Verdict};
 use crate::cli::host::{block_on, client_with};
 use crate::failure::Failure;
 use crate::secret::Token;
@@ -12,9 +12,6 @@ use crate::settings::Settings;
 
 /// A larger difference between two clocks is worth a note: certificates and logs depend on them.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
-
-/// Shows each setting and its source.
-const SHOW: &str = "kohakuriver config show";
 
 pub(super) struct HostApi<'a> {
     pub(super) settings: &'a Given<Settings>,

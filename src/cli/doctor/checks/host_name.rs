@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::doctor::check::{Check, Examined, Given};
-use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::finding::{SHOW, Verdict};
 use crate::dial::{self, Watch};
 use crate::failure::Failure;
 use crate::route::{Route, Upstream};
@@ -11,9 +11,6 @@ use crate::settings::{Origin, Settings};
 
 /// How long the resolver may take.
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// Shows each setting and its source.
-const SHOW: &str = "kohakuriver config show";
 
 /// Most addresses in the report.
 const SHOWN: usize = 4;

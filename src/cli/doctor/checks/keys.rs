@@ -10,7 +10,7 @@ use crate::cli::doctor::subject::Subject;
 use crate::cli::programs::program::{self, QUICK};
 use crate::failure::Failure;
 use crate::ssh::keys;
-use crate::ssh::quote::shell_word;
+use crate::ssh::quote::shown_word;
 use crate::sys;
 use crate::target::TaskId;
 use crate::text::excerpt;
@@ -90,7 +90,7 @@ fn own_key(key: &Path, agent: &Agent) -> Verdict {
 }
 
 fn locked(key: &Path, print: &str, agent: &Agent) -> Verdict {
-    let add = format!("ssh-add {}", word(key));
+    let add = format!("ssh-add {}", shown_word(key));
     let (cause, command) = match agent {
         None => ("no agent is running", sys::start_agent(&add)),
         Some(_) => ("the agent does not have it", add),
@@ -138,15 +138,12 @@ fn default_keys(subject: &Subject, id: TaskId, files: Vec<PathBuf>, agent: &Agen
 
 /// The private keys that ssh tries for the VPS, without those that don't exist.
 fn identity_files(subject: &Subject, ssh: &FoundSsh, id: TaskId) -> Vec<PathBuf> {
-    let Ok(output) = program::run(Command::new(&ssh.path).args(["-G", &subject.cluster().host_name(id)]), QUICK) else {
+    let Ok(output) = program::run(Command::new(&ssh.path).args(["-G", &subject.cluster.host_name(id)]), QUICK) else {
         return Vec::new();
     };
     let files = output.stdout.lines().filter_map(|line| line.strip_prefix("identityfile "));
     let home = ssh.home.as_deref().or(subject.home.as_deref().ok());
-    let expand = |file: &str| match (file.strip_prefix("~/"), home) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(file),
-    };
+    let expand = |file: &str| keys::expand_home(Path::new(file), home);
     let hidden = home.map(|home| keys::hidden_defaults(&output.stdout, home)).unwrap_or_default();
     files.map(expand).filter(|file| file.exists()).chain(hidden).collect()
 }
@@ -197,9 +194,4 @@ impl Lock {
             Err(error) => Self::NoKey(error.to_string()),
         }
     }
-}
-
-/// `path` as a word of a shell command.
-pub(super) fn word(path: &Path) -> String {
-    shell_word(path.as_os_str()).to_string_lossy().into_owned()
 }

@@ -1,6 +1,6 @@
 //! Whether the VPS accepts a login, and if not, why: taken from the output of `ssh -v`.
 
-use super::keys::{MAX_TRIES, Usable, word};
+use super::keys::{MAX_TRIES, Usable};
 use crate::cli::doctor::check::{Check, Examined, Given};
 use crate::cli::doctor::finding::Verdict;
 use crate::cli::doctor::own_config::OwnConfig;
@@ -9,6 +9,7 @@ use crate::cli::doctor::ssh_log::SshLog;
 use crate::cli::doctor::subject::Subject;
 use crate::failure::Failure;
 use crate::ssh::options::DEFAULT_USER;
+use crate::ssh::quote::shown_word;
 
 pub(super) struct Login<'a> {
     pub(super) subject: &'a Subject,
@@ -30,7 +31,7 @@ impl Check for Login<'_> {
 
     fn examine(&self) -> Result<Examined<()>, Verdict> {
         let (session, keys) = (self.session.as_ref()?, self.keys.as_ref()?);
-        let key = keys.own.as_deref().map(word);
+        let key = keys.own.as_deref().map(shown_word);
         let verdict = match judge(&session.log, self.name, self.subject.login(), key) {
             Verdict::Fine(text) => Verdict::Fine(format!("{text}, within {} ms", session.took.as_millis())),
             note @ Verdict::Note(_) => note,

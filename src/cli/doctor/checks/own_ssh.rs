@@ -123,7 +123,7 @@ impl OwnSsh<'_> {
         }
         let entries =
             config.line("proxycommand").and_then(|line| sys::read_regular(&line.file).ok()).unwrap_or_default();
-        let listed = self.id.ok().and_then(|id| stanzas::host_of(&entries, self.subject.cluster(), id));
+        let listed = self.id.ok().and_then(|id| stanzas::host_of(&entries, &self.subject.cluster, id));
         Some(listed.unwrap_or_else(|| self.subject.host()))
     }
 
@@ -197,7 +197,7 @@ impl OwnSsh<'_> {
                 .subject
                 .home
                 .as_deref()
-                .map(|home| hidden_keys(&ssh.path, &self.subject.cluster().host_name(id), home))
+                .map(|home| hidden_keys(&ssh.path, &self.subject.cluster.host_name(id), home))
                 .unwrap_or_default(),
             ssh_args,
         };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::programs::FoundSsh;
 use crate::cli::doctor::check::{Check, Examined, Given};
-use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::finding::{SHOW, Verdict};
 use crate::cli::doctor::own_config::{OwnConfig, is_about_vpses};
 use crate::cli::doctor::shown_line::{editor, place, text};
 use crate::cli::doctor::subject::Subject;
@@ -43,7 +43,7 @@ impl Check for SshConfig<'_> {
         if let Some(verdict) = home.and_then(|home| ignored(&home.join(".ssh/config"))) {
             return Ok(Examined::giving(verdict, config));
         }
-        let cluster = self.subject.cluster().to_string();
+        let cluster = self.subject.cluster.to_string();
         let has_section = |text: &[u8]| sections::split(text).iter().any(|section| section.cluster == cluster);
         let ours = home.map(|home| home.join(".ssh").join(OURS[0])).filter(|path| path.exists());
         let is_written = ours.is_some_and(|path| sys::read_regular(&path).map_or(true, |text| has_section(&text)));
@@ -159,7 +159,7 @@ impl Check for SshFolder<'_> {
         let files = self.settings.as_ref().map_or(vec![ours.clone()], |settings| HostKeys::of(settings, home).files());
         let elsewhere = (files[0] != ours).then(|| format!("host keys are kept in {}", files[0].display()));
         if self.settings.as_ref().is_ok_and(|settings| settings.known_hosts.is_some()) {
-            check(&files[0]).map_err(|failure| Verdict::wrong(&failure, "kohakuriver config show"))?;
+            check(&files[0]).map_err(|failure| Verdict::wrong(&failure, SHOW))?;
         }
         let text = match std::fs::metadata(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.is_symlink() => {

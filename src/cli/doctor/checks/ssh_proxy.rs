@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::carrier::Carrier;
 use crate::cli::doctor::check::{Check, Examined, Given};
-use crate::cli::doctor::finding::Verdict;
+use crate::cli::doctor::finding::{SHOW, Verdict};
 use crate::dial::{DialError, Interrupted, Watch};
 use crate::failure::Failure;
 use crate::handshake::identify::{self, Server};
@@ -23,8 +23,6 @@ use crate::tls::Fault;
 const DIAL_LIMIT: Duration = Duration::from_secs(5);
 /// How long the server may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// Shows each setting and its source.
-const SHOW: &str = "kohakuriver config show";
 
 /// `host:port` of the SSH proxy in force, after `https://` if it has TLS.
 pub(super) fn address(settings: &Settings) -> String {
