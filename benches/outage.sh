@@ -7,27 +7,9 @@
 # of each kind, one sends and one receives five lines a second. The table says how long after the return of the network
 # the next line arrives. The programs are those in FOLDER, or else built here. It takes root, and leaves nothing behind.
 set -euo pipefail
-outage=${1:-60}
-folder=${2-}
-
-if [ -z "${OUTAGE_INSIDE-}" ]; then
-    cd "$(dirname "${BASH_SOURCE[0]}")/.."
-    [ "$(id -u)" = 0 ] || { echo "benches/outage.sh: run it as root, for networks of its own" >&2; exit 1; }
-    if [ -z "$folder" ]; then
-        cargo build --quiet --locked --bins
-        folder=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug
-    fi
-    # All processes end with the first one.
-    OUTAGE_INSIDE=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc \
-        bash "$0" "$outage" "$(realpath "$folder")"
-fi
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-# The first process of a PID namespace ignores what it doesn't catch.
-trap 'exit 130' INT TERM HUP
-mount -t tmpfs none /run
-mkdir -p /run/sshd
+outage=${1:-60} folder=${2-}
+. "$(dirname "${BASH_SOURCE[0]}")/support/network.sh"
+own_networks debug "$folder" "$outage"
 
 for name in laptop near host far runner; do
     ip netns add "$name"
@@ -54,29 +36,16 @@ ip -n runner route add default via 10.4.0.1
 forward() { ip netns exec "$1" sysctl -qw net.ipv4.ip_forward="$2"; }
 for name in near host far; do forward "$name" 1; done
 
-for key in host_key user_key; do ssh-keygen -q -t ed25519 -N '' -f "$work/$key"; done
-cat >"$work/sshd_config" <<END
-ListenAddress 10.4.0.2:22
-HostKey $work/host_key
-AuthorizedKeysFile $work/user_key.pub
-PidFile none
-StrictModes no
-UsePAM yes
-END
+write_files 10.4.0.2
 start_sshd() {
-    ip netns exec runner "$(PATH=$PATH:/usr/sbin command -v sshd)" -D -f "$work/sshd_config" &
+    ip netns exec runner "$(sshd_program)" -D -f "$work/sshd_config" &
     sshd=$!
 }
 start_sshd
-id=7323718749301768192
-cat >"$work/inventory.json" <<END
-{ "nodes": [{ "hostname": "runner", "url": "http://10.4.0.2:8001", "status": "online" }],
-  "vps": [{ "task_id": "$id", "status": "running", "assigned_node": "runner", "ssh_port": 22 }] }
-END
 ip netns exec host "$folder/kohakuriver-gateway" --listen 10.2.0.2:8002 --api-listen 127.0.0.1:0 --admin off \
     --inventory "$work/inventory.json" >"$work/gateway.log" 2>&1 &
 helper="$folder/kohakuriver-proxy --proxy 10.2.0.2:8002"
-cat >"$work/config" <<END
+cat >>"$work/config" <<END
 Host fdpass
   ProxyCommand $helper --fdpass $id
   ProxyUseFdpass yes
@@ -84,21 +53,10 @@ Host pipes
   ProxyCommand $helper $id
 Host direct
   HostName 10.4.0.2
-Host *
-  User root
-  IdentityFile $work/user_key
-  StrictHostKeyChecking no
-  UserKnownHostsFile /dev/null
-  LogLevel ERROR
 END
 kinds=(fdpass pipes direct)
 session() { exec ip netns exec laptop ssh -F "$work/config" "$@"; }
-until_open() {
-    for _ in {1..100}; do (session "$1" true) 2>"$work/error" && return; sleep 0.1; done
-    cat "$work/error" "$work/gateway.log" >&2
-    exit 1
-}
-for kind in "${kinds[@]}"; do until_open "$kind"; done
+for kind in "${kinds[@]}"; do until_open session "$kind"; done
 
 # The first line of file $1 that is from after $2, as seconds after that.
 after() { awk -v at="$2" '$1 > at { printf "%.1f s", $1 - at; found = 1; exit } END { if (!found) printf "never" }' "$1"; }
@@ -140,5 +98,5 @@ measure far "between gateway and Runner"
 kill "$sshd"
 ip netns exec runner sysctl -qw net.ipv4.tcp_rto_max_ms=2000 net.ipv4.tcp_retries2=60
 start_sshd
-until_open direct
+until_open session direct
 measure far "the same, with the VPS's sysctls"

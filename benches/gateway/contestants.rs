@@ -85,8 +85,13 @@ impl Kind {
         }
     }
 
+    /// Where a server of this kind at `address` opens tunnels to `vps`.
+    pub(super) fn entrance(self, address: SocketAddr, vps: SocketAddr) -> Entrance {
+        Entrance { address, asks: self.asks(), request: request(self, vps) }
+    }
+
     /// What has to be said for a tunnel.
-    pub(crate) fn asks(self) -> Asks {
+    fn asks(self) -> Asks {
         match self {
             Self::Ours | Self::OursNoLog | Self::Tinyproxy | Self::Squid => Asks::Connect,
             Self::OlderHost => Asks::Line,
@@ -126,7 +131,7 @@ impl Contender for Contestant {
 impl Contestant {
     /// Starts one of `kind` before the VPS at `vps`.
     pub(crate) fn start(kind: Kind, vps: SocketAddr) -> Result<Self> {
-        let entrance = |address| Entrance { address, asks: kind.asks(), request: request(kind, vps) };
+        let entrance = |address| kind.entrance(address, vps);
         let serves = |process: &Process, address| serves(process, &entrance(address));
         let (address, server) = match kind {
             Kind::Ours | Kind::OursNoLog => {
@@ -168,9 +173,8 @@ impl Contestant {
 
     /// A gateway that somebody has started.
     pub(super) fn of(gateway: Gateway, vps: SocketAddr) -> Self {
-        let (kind, address) = (Kind::Ours, gateway.address);
-        let entrance = Entrance { address, asks: kind.asks(), request: request(kind, vps) };
-        Self { kind, entrance, server: Server::Ours(gateway) }
+        let kind = Kind::Ours;
+        Self { kind, entrance: kind.entrance(gateway.address, vps), server: Server::Ours(gateway) }
     }
 
     /// The process that leads its group; nothing where there is no server in between.
@@ -185,7 +189,7 @@ impl Contestant {
     }
 }
 
-pub(super) fn request(kind: Kind, vps: SocketAddr) -> String {
+fn request(kind: Kind, vps: SocketAddr) -> String {
     let connect = |target: String| format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
     match kind.asks() {
         Asks::Connect if matches!(kind, Kind::Ours | Kind::OursNoLog) => connect(format!("{VPS}:22")),

@@ -35,8 +35,7 @@ impl Vps {
 
     /// Ends it when a run is over: then whoever waits for bytes goes on.
     pub(super) fn ender(&self) -> Result<impl Fn(bool) + Send + 'static> {
-        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).context("no process id")?;
-        let process = pidfd_open(id, PidfdFlags::empty())?;
+        let process = pidfd_open(Pid::from_child(&self.process), PidfdFlags::empty())?;
         Ok(move |over| {
             if over {
                 // It may have ended.

@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use kohakuriver_proxy::sys::raise_open_files;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::process;
 use crate::support::gateway::{Gateway, running};
 use crate::support::home::Home;
 use crate::support::host_api::{OPERATOR, answer};
@@ -56,7 +56,7 @@ enum Asks {
 }
 
 pub(crate) fn main() -> Result<()> {
-    process::raise_open_files()?;
+    raise_open_files();
     limits::start(WHOLE_RUN, |_| {})?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     for asks in [Asks::WithMadeUpTokens, Asks::ForMuteNames] {

@@ -1,5 +1,6 @@
 //! What the gateway's benchmark has of its own: the gateways, and what is done with each of them.
 
+mod background;
 mod beside;
 mod contestants;
 mod endings;

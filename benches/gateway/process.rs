@@ -3,7 +3,8 @@
 use std::fs;
 
 use anyhow::Result;
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use kohakuriver_proxy::sys::most_open_files;
+use rustix::process::Pid;
 
 use crate::support::stat;
 
@@ -27,15 +28,9 @@ pub(crate) fn cpu_seconds(leader: Pid) -> Result<f64> {
     stat::group(leader)?.into_iter().map(|process| stat::seconds(&stat::stat(process)?[11..15])).sum()
 }
 
-/// Raises the limit of open files as far as this process may; those that it starts inherit it.
-pub(crate) fn raise_open_files() -> Result<()> {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
-}
-
 /// How many files a process may have open.
 pub(crate) fn open_files() -> usize {
-    getrlimit(Resource::Nofile).current.and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
+    most_open_files().and_then(|limit| limit.try_into().ok()).unwrap_or(usize::MAX)
 }
 
 /// Resident memory of the group of `leader`.

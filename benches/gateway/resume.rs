@@ -6,7 +6,8 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,6 +17,7 @@ use kohakuriver_proxy::handshake::{MAX_HEAD, Step};
 use kohakuriver_proxy::resume::{Exchange, Key, SessionId};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
+use super::background::Background;
 use super::contestants::{Contestant, Kind, VPS};
 use super::measures;
 use super::opener::reset;
@@ -132,8 +134,7 @@ fn head(asked: Asked) -> Vec<u8> {
 }
 
 fn ask(gateway: SocketAddr, head: &[u8]) -> Result<(Answer, TcpStream)> {
-    let mut stream = TcpStream::connect(gateway)?;
-    stream.set_read_timeout(Some(ONE_CONNECTION))?;
+    let mut stream = limits::connect(gateway)?;
     stream.write_all(head)?;
     let mut seen = vec![0; 2048];
     let mut have = 0;
@@ -192,40 +193,26 @@ pub(crate) fn beside_wrong_tries(vps: SocketAddr, round: usize, figures: &mut Fi
     let who = Contestant::start(Kind::Ours, vps)?;
     let gateway = who.entrance.address;
     let alone = set_up(&who)?;
-    let (ends, tries, began) = (AtomicBool::new(false), AtomicUsize::new(0), Instant::now());
-    let (beside, tries) = std::thread::scope(|scope| {
-        let strangers: Vec<_> = (0..STRANGERS)
-            .map(|stranger| {
-                let (ends, tries) = (&ends, &tries);
-                scope.spawn(move || -> Result<()> {
-                    for n in 0.. {
-                        if ends.load(Ordering::Relaxed) {
-                            break;
-                        }
-                        let from = Ipv4Addr::new(127, 1, stranger, (n % ADDRESSES) as u8);
-                        wrong_try(from, gateway, n)?;
-                        tries.fetch_add(1, Ordering::Relaxed);
-                        let next = began + PAUSE * n as u32;
-                        std::thread::sleep(next.saturating_duration_since(Instant::now()));
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        // The first tries of each address look for the session; later ones meet the limit of failures.
-        std::thread::sleep(WARM_UP);
-        let (before, began) = (tries.load(Ordering::Relaxed), Instant::now());
-        let beside = set_up(&who);
-        while began.elapsed() < FLOOD {
-            set_up(&who)?;
-        }
-        let tries = (tries.load(Ordering::Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
-        ends.store(true, Ordering::Relaxed);
-        for stranger in strangers {
-            stranger.join().map_err(|_| anyhow::anyhow!("a stranger panicked"))??;
-        }
-        anyhow::Ok((beside?, tries))
-    })?;
+    let (tries, mut strangers) = (Arc::new(AtomicUsize::new(0)), Background::default());
+    for stranger in 0..STRANGERS {
+        let (tries, mut n, mut next) = (Arc::clone(&tries), 0, Instant::now());
+        strangers.repeat(move || {
+            wrong_try(Ipv4Addr::new(127, 1, stranger, (n % ADDRESSES) as u8), gateway, n)?;
+            tries.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            (n, next) = (n + 1, next + PAUSE);
+            Ok(())
+        });
+    }
+    // The first tries of each address look for the session; later ones meet the limit of failures.
+    std::thread::sleep(WARM_UP);
+    let (before, began) = (tries.load(Ordering::Relaxed), Instant::now());
+    let beside = set_up(&who)?;
+    while began.elapsed() < FLOOD {
+        set_up(&who)?;
+    }
+    let tries = (tries.load(Ordering::Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
+    strangers.stop()?;
     figures.add(measures::RESUME_WRONG, who.kind.name(), round, tries);
     figures.add(measures::RESUME_BESIDE_WRONG, who.kind.name(), round, beside / alone);
     Ok(())

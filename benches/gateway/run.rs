@@ -1,11 +1,10 @@
 //! The order of things: arguments, contestants, rows, report.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use serde_json::json;
+use kohakuriver_proxy::sys::raise_open_files;
 
 use super::beside::beside;
 use super::contestants::{Contestant, Kind};
@@ -13,12 +12,12 @@ use super::endings::endings;
 use super::far_end::{self, Vps};
 use super::memory::{hold, idle};
 use super::setups::{price_of_the_log, setups};
-use super::throughput::{Way, bulk};
+use super::throughput::bulk;
 use super::tls::{KINDS, Secured};
-use super::{hostile, measures, process, resume, scale, soaking, watched};
+use super::{hostile, measures, resume, scale, soaking, watched};
 use crate::support::figures::{Figures, Measure};
 use crate::support::limits;
-use crate::support::report::{Bound, Report, Target, folder};
+use crate::support::report::{Bound, Report, Target, conditions};
 use crate::support::secured::Certified;
 use crate::support::turns::{Rounds, rounds, turns};
 
@@ -70,9 +69,7 @@ type Row = fn(&Effort, &Vps, &mut Figures) -> Result<()>;
 const ROWS: [(&str, Row); 9] = [
     ("throughput", |effort, vps, figures| {
         turns("throughput", effort.throughput, &all(vps.address)?, figures, |who, round, figures| {
-            [(Way::Down, 1), (Way::Up, 1), (Way::Down, 8), (Way::Up, 8)]
-                .into_iter()
-                .try_for_each(|what| bulk(who, vps.address, what, effort.window, round, figures))
+            bulk(who, vps.address, effort.window, round, figures)
         })
     }),
     ("setups", |effort, vps, figures| {
@@ -145,10 +142,10 @@ const TARGETS: [Target; 35] = {
     use Bound::{AtLeast, AtMost};
     use measures::*;
     const fn to(measure: Measure, reference: Kind, bound: Bound) -> Target {
-        Target { measure, contestant: Kind::Ours.name(), reference: Some(reference.name()), bound }
+        Target::to(measure, Kind::Ours.name(), reference.name(), bound)
     }
-    const fn alone(measure: Measure, most: f64) -> Target {
-        Target { measure, contestant: Kind::Ours.name(), reference: None, bound: AtMost(most) }
+    const fn alone(measure: Measure, bound: Bound) -> Target {
+        Target::alone(measure, Kind::Ours.name(), bound)
     }
     [
         to(DOWN_1, Kind::HaproxySplice, AtLeast(1.0)),
@@ -167,25 +164,25 @@ const TARGETS: [Target; 35] = {
         to(SETUPS_32, Kind::OlderHost, AtLeast(20.0)),
         to(SETUPS_256, Kind::Tinyproxy, AtLeast(1.35)),
         to(SETUPS_256, Kind::OlderHost, AtLeast(20.0)),
-        alone(CPU_LOG_32, 8.0),
-        alone(CPU_LOG_256, 8.0),
+        alone(CPU_LOG_32, AtMost(8.0)),
+        alone(CPU_LOG_256, AtMost(8.0)),
         to(RSS, Kind::Haproxy, AtMost(1.0)),
-        alone(FAILURES, 0.0),
+        alone(FAILURES, AtMost(0.0)),
         to(BESIDE_P99, Kind::Squid, AtMost(1.0)),
         to(BESIDE_BULK, Kind::Squid, AtLeast(2.0)),
-        alone(DESCRIPTORS, 0.0),
+        alone(DESCRIPTORS, AtMost(0.0)),
         to(TLS_FULL, Kind::Haproxy, AtLeast(1.0)),
         to(TLS_RESUMED, Kind::Haproxy, AtLeast(1.0)),
         to(TLS_RSS, Kind::Haproxy, AtMost(1.0)),
         to(RESUME_CPU_DOWN, Kind::HaproxySplice, AtMost(2.0)),
         to(RESUME_CPU_UP, Kind::HaproxySplice, AtMost(2.0)),
-        alone(RESUME_RSS, 8.0),
-        alone(RESUME_LOST, 0.0),
-        alone(RESUME_BACK, 10.0),
-        alone(RESUME_OTHERS, 2.0),
-        Target { bound: AtLeast(10_000.0), ..alone(RESUME_WRONG, 0.0) },
-        alone(RESUME_BESIDE_WRONG, 2.0),
-        alone(WATCHED_RATIO, 1.1),
+        alone(RESUME_RSS, AtMost(8.0)),
+        alone(RESUME_LOST, AtMost(0.0)),
+        alone(RESUME_BACK, AtMost(10.0)),
+        alone(RESUME_OTHERS, AtMost(2.0)),
+        alone(RESUME_WRONG, AtLeast(10_000.0)),
+        alone(RESUME_BESIDE_WRONG, AtMost(2.0)),
+        alone(WATCHED_RATIO, AtMost(1.1)),
     ]
 };
 
@@ -205,7 +202,8 @@ pub(crate) fn main() -> Result<()> {
     }
     let asked = read_arguments()?;
     let began = Instant::now();
-    process::raise_open_files()?;
+    // The programs that it starts inherit it.
+    raise_open_files();
     let vps = Vps::start()?;
     limits::start(WHOLE_RUN, vps.ender()?)?;
 
@@ -213,24 +211,14 @@ pub(crate) fn main() -> Result<()> {
     // What was measured before an interruption, or before the time was over, is told all the same.
     let outcome = asked.rows.iter().try_for_each(|(_, row)| row(asked.effort, &vps, &mut figures));
 
-    let conditions = json!({
-        "quick": std::ptr::eq(asked.effort, &QUICK), "seconds": began.elapsed().as_secs(),
-        "cpus": std::thread::available_parallelism()?.get(),
-        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
-    });
     let report = Report {
         figures: &figures,
-        measures: &measures::ALL,
+        measures: &measures::ALL.concat(),
         contestants: &Kind::ALL.map(Kind::name),
         targets: &TARGETS,
-        conditions,
+        conditions: conditions(std::ptr::eq(asked.effort, &QUICK), began)?,
     };
-    print!("{}", report.table());
-    println!(
-        "{} s; all samples in {}",
-        began.elapsed().as_secs(),
-        report.write_json(&folder(), "gateway.json")?.display()
-    );
+    report.tell("gateway.json")?;
     outcome
 }
 

@@ -5,23 +5,23 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use kohakuriver_proxy::sys::raise_open_files;
 use rustix::process::Pid;
 use serde::Serialize;
 use serde_json::json;
 
-use super::contestants::{Contestant, Kind, Server, haproxy, request, serves};
+use super::background::Background;
+use super::contestants::{Contestant, Kind, Server, haproxy, serves};
 use super::far_end::Vps;
 use super::opener::{Opener, reset};
-use super::process::{cpu_seconds, open_files, raise_open_files, rss_kib};
+use super::process::{cpu_seconds, open_files, rss_kib};
 use super::tunnel::Entrance;
 use super::typists::Typists;
-use crate::support::limits::{self, ONE_CONNECTION};
+use crate::support::limits;
 use crate::support::plot::{Line, Panel, plot};
 use crate::support::proxies::start;
 use crate::support::report::folder;
@@ -79,7 +79,7 @@ impl Setting {
                 let gateways: Vec<_> = (0..3).map(|_| Contestant::start(Kind::Ours, vps)).collect::<Result<_>>()?;
                 let addresses: Vec<_> = gateways.iter().map(|gateway| gateway.entrance.address).collect();
                 let kind = Kind::Ours;
-                let entrance = |address| Entrance { address, asks: kind.asks(), request: request(kind, vps) };
+                let entrance = |address| kind.entrance(address, vps);
                 let proxy = start(
                     |process, address| serves(process, &entrance(address)),
                     |home, port| haproxy(home, port, &addresses, true),
@@ -106,7 +106,7 @@ struct Step {
 }
 
 pub(crate) fn main() -> Result<()> {
-    raise_open_files()?;
+    raise_open_files();
     limits::start(WHOLE_RUN, |_| {})?;
     let most = open_files().saturating_sub(OTHER_FILES) / 2;
     let numbers: Vec<usize> = STEPS.into_iter().filter(|&step| step < most).chain([most]).collect();
@@ -144,7 +144,7 @@ fn measure(setting: Setting, numbers: &[usize]) -> Result<Vec<Step>> {
     for &number in numbers {
         tunnels.extend(Opener::new(entrance)?.open(number - tunnels.len(), AT_ONCE)?);
         let (idle, typing) = tunnels.split_at_mut(number - number / TYPES);
-        let mix = Mix::start(idle, number / CARRIES)?;
+        let mix = carry_bulk(idle, number / CARRIES)?;
         let mut typists = Typists::new(typing)?;
         typists.run(WARM_UP)?;
         // Bulk and typing have begun before the first look, too: their first use takes memory of its own.
@@ -192,49 +192,29 @@ fn setups(entrance: &Entrance) -> Result<f64> {
     Ok(count as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Tunnels that carry bulk, each at its own pace.
-struct Mix {
-    over: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Result<()>>>,
-}
-
-impl Mix {
-    /// Has the first `count` of `tunnels` carry bulk, down and up in turns.
-    fn start(tunnels: &[TcpStream], count: usize) -> Result<Self> {
-        let over = Arc::new(AtomicBool::new(false));
-        let carry = |stream: &TcpStream| -> Result<_> {
-            let (mut stream, over) = (stream.try_clone()?, Arc::clone(&over));
-            stream.set_nonblocking(false)?;
-            stream.set_read_timeout(Some(ONE_CONNECTION))?;
-            stream.set_write_timeout(Some(ONE_CONNECTION))?;
-            Ok(thread::spawn(move || {
-                let mut piece = vec![0; PIECE];
-                let mut next = Instant::now();
-                while !over.load(Ordering::Relaxed) {
-                    stream.write_all(&Order::Send(PIECE as u64).bytes())?;
-                    stream.read_exact(&mut piece)?;
-                    stream.write_all(&Order::Take(PIECE as u64).bytes())?;
-                    stream.write_all(&piece)?;
-                    let mut answer = [0];
-                    stream.read_exact(&mut answer)?;
-                    ensure!(answer == [TAKEN], "another answer came");
-                    // Two pieces.
-                    next += 2 * PAUSE;
-                    thread::sleep(next.saturating_duration_since(Instant::now()));
-                }
-                Ok(())
-            }))
-        };
-        let threads = tunnels.iter().take(count).map(carry).collect::<Result<_>>()?;
-        Ok(Self { over, threads })
+/// Has the first `count` of `tunnels` carry bulk, down and up in turns, each at its own pace.
+fn carry_bulk(tunnels: &[TcpStream], count: usize) -> Result<Background> {
+    let mut mix = Background::default();
+    for stream in tunnels.iter().take(count) {
+        let mut stream = stream.try_clone()?;
+        stream.set_nonblocking(false)?;
+        limits::bound(&stream)?;
+        let (mut piece, mut next) = (vec![0; PIECE], Instant::now());
+        mix.repeat(move || {
+            stream.write_all(&Order::Send(PIECE as u64).bytes())?;
+            stream.read_exact(&mut piece)?;
+            stream.write_all(&Order::Take(PIECE as u64).bytes())?;
+            stream.write_all(&piece)?;
+            let mut answer = [0];
+            stream.read_exact(&mut answer)?;
+            ensure!(answer == [TAKEN], "another answer came");
+            // Two pieces.
+            next += 2 * PAUSE;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            Ok(())
+        });
     }
-
-    fn stop(self) -> Result<()> {
-        self.over.store(true, Ordering::Relaxed);
-        self.threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    }
+    Ok(mix)
 }
 
 /// Whether each further tunnel takes as much memory, however many there are.

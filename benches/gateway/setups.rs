@@ -13,13 +13,15 @@ use crate::support::figures::{Figures, Measure};
 /// How long tunnels are opened before they are counted.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// How many at once, and where the figures go: how many a second, and what each took of the CPU.
-pub(crate) const CROWDS: [(usize, Measure, Measure); 2] =
-    [(32, measures::SETUPS_32, measures::CPU_SETUP_32), (256, measures::SETUPS_256, measures::CPU_SETUP_256)];
+/// How many at once, and where the figures go: how many a second, what each took of the CPU, and what its log took of that.
+const CROWDS: [(usize, [Measure; 3]); 2] = [
+    (32, [measures::SETUPS_32, measures::CPU_SETUP_32, measures::CPU_LOG_32]),
+    (256, [measures::SETUPS_256, measures::CPU_SETUP_256, measures::CPU_LOG_256]),
+];
 
 /// Counts for `window`.
 pub(crate) fn setups(who: &Contestant, window: Duration, round: usize, figures: &mut Figures) -> Result<()> {
-    for (at_once, rate, cpu) in CROWDS {
+    for (at_once, [rate, cpu, _]) in CROWDS {
         let spent = || who.leader().map(cpu_seconds).transpose();
         let began = Instant::now();
         let mut start = None;
@@ -46,10 +48,8 @@ pub(crate) fn setups(who: &Contestant, window: Duration, round: usize, figures: 
 /// What the two audit lines of a tunnel take of the CPU: the difference between our gateways in each round.
 pub(crate) fn price_of_the_log(figures: &mut Figures) {
     let (ours, without) = (Kind::Ours.name(), Kind::OursNoLog.name());
-    for (of, price) in
-        [(measures::CPU_SETUP_32, measures::CPU_LOG_32), (measures::CPU_SETUP_256, measures::CPU_LOG_256)]
-    {
-        for (round, difference) in figures.differences(of, ours, without) {
+    for (_, [_, cpu, price]) in CROWDS {
+        for (round, difference) in figures.differences(cpu, ours, without) {
             figures.add(price, ours, round, difference);
         }
     }

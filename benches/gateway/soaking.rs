@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
+use kohakuriver_proxy::sys::raise_open_files;
 
-use super::process;
 use crate::support::limits;
 use crate::support::soak::{Attackers, Length, Soak, run};
 
@@ -35,7 +35,7 @@ pub(crate) fn main(name: &str) -> Result<()> {
         Some(seed) => *seed,
         None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
     };
-    process::raise_open_files()?;
+    raise_open_files();
     let time = Duration::from_secs(seconds);
     limits::start(time + AROUND, |_| {})?;
     println!("{seconds} s; to have it again: cargo bench --bench gateway -- {name} {seconds} {seed}");

@@ -14,7 +14,7 @@ use super::measures;
 use super::process::cpu_seconds_of_threads;
 use super::tunnel;
 use crate::support::figures::{Figures, GIB, MIB, Measure};
-use crate::support::limits::ONE_CONNECTION;
+use crate::support::limits;
 use crate::support::mover::{Mover, Share, Work};
 use crate::support::vps::{BANNER, Order, TAKEN};
 
@@ -68,8 +68,7 @@ impl Drop for Flow {
 }
 
 fn stop(vps: SocketAddr) -> Result<()> {
-    let mut stream = std::net::TcpStream::connect(vps)?;
-    stream.set_read_timeout(Some(ONE_CONNECTION))?;
+    let mut stream = limits::connect(vps)?;
     stream.write_all(&Order::Stop.bytes())?;
     let mut answer = [0; BANNER.len() + 1];
     stream.read_exact(&mut answer)?;
@@ -77,39 +76,38 @@ fn stop(vps: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Counts for `window`.
+/// The tunnels, and where their figures go: the speed, the CPU of the server, and that of the two ends.
+const FLOWS: [(Way, usize, [Measure; 3]); 4] = [
+    (Way::Down, 1, [measures::DOWN_1, measures::CPU_DOWN_1, measures::ENDS_DOWN_1]),
+    (Way::Up, 1, [measures::UP_1, measures::CPU_UP_1, measures::ENDS_UP_1]),
+    (Way::Down, 8, [measures::DOWN_8, measures::CPU_DOWN_8, measures::ENDS_DOWN_8]),
+    (Way::Up, 8, [measures::UP_8, measures::CPU_UP_8, measures::ENDS_UP_8]),
+];
+
+/// Counts for `window`, of each flow.
 pub(crate) fn bulk(
     who: &Contestant,
     vps: SocketAddr,
-    (way, tunnels): (Way, usize),
     window: Duration,
     round: usize,
     figures: &mut Figures,
 ) -> Result<()> {
-    let flow = Flow::start(who, vps, Share::Equal, &vec![way; tunnels])?;
-    std::thread::sleep(WARM_UP);
-    let (began, moved) = (Instant::now(), flow.moved()?);
-    let spent = who.leader().map(cpu_seconds_of_threads).transpose()?;
-    let spent_by_ends = cpu_seconds_of_threads(getpgrp())?;
-    std::thread::sleep(window);
-    let moved = (flow.moved()? - moved) as f64;
-    let took = began.elapsed().as_secs_f64();
-    ensure!(moved > 0.0, "nothing came through in {took:.1} s");
-    let (speed, cpu, ends) = of(way, tunnels);
-    figures.add(speed, who.kind.name(), round, moved / MIB / took);
-    // The client and the VPS are in one group.
-    figures.add(ends, who.kind.name(), round, (cpu_seconds_of_threads(getpgrp())? - spent_by_ends) * GIB / moved);
-    if let (Some(leader), Some(spent)) = (who.leader(), spent) {
-        figures.add(cpu, who.kind.name(), round, (cpu_seconds_of_threads(leader)? - spent) * GIB / moved);
+    for (way, tunnels, [speed, cpu, ends]) in FLOWS {
+        let flow = Flow::start(who, vps, Share::Equal, &vec![way; tunnels])?;
+        std::thread::sleep(WARM_UP);
+        let (began, moved) = (Instant::now(), flow.moved()?);
+        let spent = who.leader().map(cpu_seconds_of_threads).transpose()?;
+        let spent_by_ends = cpu_seconds_of_threads(getpgrp())?;
+        std::thread::sleep(window);
+        let moved = (flow.moved()? - moved) as f64;
+        let took = began.elapsed().as_secs_f64();
+        ensure!(moved > 0.0, "nothing came through in {took:.1} s");
+        figures.add(speed, who.kind.name(), round, moved / MIB / took);
+        // The client and the VPS are in one group.
+        figures.add(ends, who.kind.name(), round, (cpu_seconds_of_threads(getpgrp())? - spent_by_ends) * GIB / moved);
+        if let (Some(leader), Some(spent)) = (who.leader(), spent) {
+            figures.add(cpu, who.kind.name(), round, (cpu_seconds_of_threads(leader)? - spent) * GIB / moved);
+        }
     }
     Ok(())
-}
-
-fn of(way: Way, tunnels: usize) -> (Measure, Measure, Measure) {
-    match (way, tunnels) {
-        (Way::Down, 1) => (measures::DOWN_1, measures::CPU_DOWN_1, measures::ENDS_DOWN_1),
-        (Way::Up, 1) => (measures::UP_1, measures::CPU_UP_1, measures::ENDS_UP_1),
-        (Way::Down, _) => (measures::DOWN_8, measures::CPU_DOWN_8, measures::ENDS_DOWN_8),
-        (Way::Up, _) => (measures::UP_8, measures::CPU_UP_8, measures::ENDS_UP_8),
-    }
 }

@@ -3,10 +3,10 @@
 //! HAProxy has TLS in front of a gateway of ours without it. The clients verify no certificate: they share the processors
 //! with whoever is measured.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,14 +20,15 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme, StreamOwned,
 };
 
-use super::contestants::{OPTIONS, VPS};
+use super::background::Background;
+use super::contestants::{Kind, OPTIONS, VPS};
+use super::measures;
 use super::opener::reset;
 use super::process::{cpu_seconds, rss_kib};
-use super::tunnel::{Asks, LONGEST_ANSWER, is_open};
-use super::{contestants::Kind, measures};
-use crate::support::figures::{Figures, Measure};
+use super::tunnel::{Asks, take_banner};
+use crate::support::figures::Figures;
 use crate::support::gateway::{Gateway, running};
-use crate::support::limits::{self, ONE_CONNECTION};
+use crate::support::limits;
 use crate::support::proxies::Proxy;
 use crate::support::secured::Certified;
 use crate::support::turns::Contender;
@@ -82,50 +83,29 @@ impl Secured {
             (HandshakeKind::Full, measures::TLS_FULL, measures::CPU_TLS_FULL),
             (HandshakeKind::Resumed, measures::TLS_RESUMED, measures::CPU_TLS_RESUMED),
         ] {
-            self.setups_of(kind, (rate, cpu), window, round, figures)?;
-        }
-        Ok(())
-    }
-
-    fn setups_of(
-        &self,
-        kind: HandshakeKind,
-        (rate, cpu): (Measure, Measure),
-        window: Duration,
-        round: usize,
-        figures: &mut Figures,
-    ) -> Result<()> {
-        let (count, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let clients: Vec<_> = (0..AT_ONCE)
-            .map(|_| {
-                let (count, over, address) = (Arc::clone(&count), Arc::clone(&over), self.address);
-                thread::spawn(move || -> Result<()> {
-                    let config = client(kind)?;
-                    for number in 0.. {
-                        let (stream, was) = open(address, &config)?;
-                        reset(stream);
-                        ensure!(was == kind || number == 0, "the handshake was {was:?}");
-                        count.fetch_add(1, Ordering::Relaxed);
-                        if over.load(Ordering::Relaxed) {
-                            break;
-                        }
-                    }
+            let (opened, mut clients) = (Arc::new(AtomicUsize::new(0)), Background::default());
+            for _ in 0..AT_ONCE {
+                let (opened, address, config) = (Arc::clone(&opened), self.address, client(kind)?);
+                let mut is_first = true;
+                clients.repeat(move || {
+                    let (stream, was) = open(address, &config)?;
+                    reset(stream);
+                    ensure!(was == kind || is_first, "the handshake was {was:?}");
+                    is_first = false;
+                    opened.fetch_add(1, Ordering::Relaxed);
                     Ok(())
-                })
-            })
-            .collect();
-        thread::sleep(WARM_UP);
-        let (began, before, spent) = (Instant::now(), count.load(Ordering::Relaxed), self.cpu_seconds()?);
-        thread::sleep(window);
-        let count = (count.load(Ordering::Relaxed) - before) as f64;
-        let (took, spent) = (began.elapsed().as_secs_f64(), self.cpu_seconds()? - spent);
-        over.store(true, Ordering::Relaxed);
-        for client in clients {
-            client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+                });
+            }
+            thread::sleep(WARM_UP);
+            let (began, before, spent) = (Instant::now(), opened.load(Ordering::Relaxed), self.cpu_seconds()?);
+            thread::sleep(window);
+            let count = (opened.load(Ordering::Relaxed) - before) as f64;
+            let (took, spent) = (began.elapsed().as_secs_f64(), self.cpu_seconds()? - spent);
+            clients.stop()?;
+            ensure!(count > 0.0, "none was set up in {window:?}");
+            figures.add(rate, self.kind.name(), round, count / took);
+            figures.add(cpu, self.kind.name(), round, spent * 1e6 / count);
         }
-        ensure!(count > 0.0, "none was set up in {window:?}");
-        figures.add(rate, self.kind.name(), round, count / took);
-        figures.add(cpu, self.kind.name(), round, spent * 1e6 / count);
         Ok(())
     }
 
@@ -152,20 +132,10 @@ impl Secured {
 
 /// Opens a tunnel and takes the VPS's banner. What is left of it is its socket.
 fn open(address: SocketAddr, config: &Arc<ClientConfig>) -> Result<(TcpStream, HandshakeKind)> {
-    let socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(ONE_CONNECTION))?;
-    socket.set_write_timeout(Some(ONE_CONNECTION))?;
-    socket.set_nodelay(true)?;
     let session = ClientConnection::new(Arc::clone(config), ServerName::try_from("localhost")?)?;
-    let mut stream = StreamOwned::new(session, socket);
+    let mut stream = StreamOwned::new(session, limits::connect(address)?);
     stream.write_all(format!("CONNECT {VPS}:22 HTTP/1.1\r\nHost: {VPS}:22\r\n\r\n").as_bytes())?;
-    let mut seen = [0; LONGEST_ANSWER];
-    let mut have = 0;
-    while !is_open(Asks::Connect, &seen[..have])? {
-        let read = stream.read(&mut seen[have..])?;
-        ensure!(read > 0, "it ended before the VPS's banner");
-        have += read;
-    }
+    take_banner(&mut stream, Asks::Connect)?;
     let kind = stream.conn.handshake_kind().context("no handshake")?;
     Ok((stream.into_parts().1, kind))
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Result, ensure};
 
-use crate::support::limits::ONE_CONNECTION;
+use crate::support::limits;
 use crate::support::vps::BANNER;
 
 /// Longest answer, with the banner.
@@ -30,21 +30,22 @@ pub(crate) struct Entrance {
 
 /// Opens a tunnel and takes the VPS's banner. What comes next is what was ordered.
 pub(crate) fn open(entrance: &Entrance) -> Result<TcpStream> {
-    let Entrance { address, asks, request } = entrance;
-    let mut stream = TcpStream::connect(address)?;
-    // Every wait has an end.
-    stream.set_read_timeout(Some(ONE_CONNECTION))?;
-    stream.set_write_timeout(Some(ONE_CONNECTION))?;
-    stream.set_nodelay(true)?;
-    stream.write_all(request.as_bytes())?;
+    let mut stream = limits::connect(entrance.address)?;
+    stream.write_all(entrance.request.as_bytes())?;
+    take_banner(&mut stream, entrance.asks)?;
+    Ok(stream)
+}
+
+/// Takes the answer that opens a tunnel, and the VPS's banner behind it.
+pub(crate) fn take_banner(stream: &mut impl Read, asks: Asks) -> Result<()> {
     let mut seen = [0; LONGEST_ANSWER];
     let mut have = 0;
-    while !is_open(*asks, &seen[..have])? {
+    while !is_open(asks, &seen[..have])? {
         let read = stream.read(&mut seen[have..])?;
         ensure!(read > 0, "it ended before the VPS's banner: {:?}", String::from_utf8_lossy(&seen[..have]));
         have += read;
     }
-    Ok(stream)
+    Ok(())
 }
 
 /// Whether the VPS's banner has come, all of it, behind the answer that opens a tunnel.

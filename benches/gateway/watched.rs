@@ -5,20 +5,19 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::background::Background;
 use super::contestants::{Contestant, Kind, OPTIONS, VPS};
 use super::measures;
 use super::opener::Opener;
 use super::typists::Typists;
 use crate::support::figures::Figures;
 use crate::support::gateway::{Gateway, inventory, running};
-use crate::support::limits::ONE_CONNECTION;
+use crate::support::limits;
 
 /// How many pages are open. How many of them have streams, as many as a gateway gives; and how many of those never read.
 const PAGES: usize = 200;
@@ -47,7 +46,7 @@ pub(super) fn watched(vps: SocketAddr, window: Duration, round: usize, figures: 
     let mut typists = Typists::new(&tunnels)?;
     typists.run(WARM_UP)?;
     let alone = p99(typists.run(window)?)?;
-    let watchers = Watchers::start(admin)?;
+    let (_mute, watchers) = watch(admin)?;
     typists.run(WARM_UP)?;
     let beside = p99(typists.run(window)?)?;
     watchers.stop()?;
@@ -63,61 +62,34 @@ fn p99(mut times: Vec<f64>) -> Result<f64> {
     times.get(times.len() * 99 / 100).copied().context("nobody has typed")
 }
 
-struct Watchers {
-    over: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Result<()>>>,
-    /// They are open, and nobody reads them.
-    _mute: Vec<TcpStream>,
-}
-
-impl Watchers {
-    fn start(admin: SocketAddr) -> Result<Self> {
-        let over = Arc::new(AtomicBool::new(false));
-        let mute = (0..MUTE).map(|_| ask(admin, "/events")).collect::<Result<_>>()?;
-        let mut pages: Vec<_> = (MUTE..STREAMS).map(|_| ask(admin, "/events")).collect::<Result<_>>()?;
-        let page_over = Arc::clone(&over);
-        let reads = thread::spawn(move || {
-            let mut buffer = vec![0; 64 * 1024];
-            while !page_over.load(Ordering::Relaxed) {
-                // Each of them gets something about every second.
-                for page in &mut pages {
-                    ensure!(page.read(&mut buffer)? > 0, "a page was closed");
-                }
-            }
-            Ok(())
-        });
-        let scrapes = ask_again(admin, "/metrics", SCRAPE, &over);
-        let polls = ask_again(admin, "/page.json", PAGE / (PAGES - STREAMS) as u32, &over);
-        Ok(Self { over, threads: vec![reads, scrapes, polls], _mute: mute })
-    }
-
-    fn stop(self) -> Result<()> {
-        self.over.store(true, Ordering::Relaxed);
-        self.threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    }
-}
-
-/// Asks for `path` with this pause, in a thread of its own.
-fn ask_again(admin: SocketAddr, path: &'static str, pause: Duration, over: &Arc<AtomicBool>) -> JoinHandle<Result<()>> {
-    let over = Arc::clone(over);
-    thread::spawn(move || {
+/// All who watch. The first ones are open, and nobody reads them.
+fn watch(admin: SocketAddr) -> Result<(Vec<TcpStream>, Background)> {
+    let mute = (0..MUTE).map(|_| ask(admin, "/events")).collect::<Result<_>>()?;
+    let mut pages: Vec<_> = (MUTE..STREAMS).map(|_| ask(admin, "/events")).collect::<Result<_>>()?;
+    let (mut watchers, mut buffer) = (Background::default(), vec![0; 64 * 1024]);
+    watchers.repeat(move || {
+        // Each of them gets something about every second.
+        for page in &mut pages {
+            ensure!(page.read(&mut buffer)? > 0, "a page was closed");
+        }
+        Ok(())
+    });
+    for (path, pause) in [("/metrics", SCRAPE), ("/page.json", PAGE / (PAGES - STREAMS) as u32)] {
         let mut next = Instant::now();
-        while !over.load(Ordering::Relaxed) {
+        watchers.repeat(move || {
             let mut page = Vec::new();
             ask(admin, path)?.read_to_end(&mut page)?;
             ensure!(page.starts_with(b"HTTP/1.1 200"), "no answer to {path}");
             next += pause;
             thread::sleep(next.saturating_duration_since(Instant::now()));
-        }
-        Ok(())
-    })
+            Ok(())
+        });
+    }
+    Ok((mute, watchers))
 }
 
 fn ask(admin: SocketAddr, path: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(admin)?;
-    stream.set_read_timeout(Some(ONE_CONNECTION))?;
+    let mut stream = limits::connect(admin)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")?;
     Ok(stream)
 }

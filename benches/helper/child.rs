@@ -32,12 +32,12 @@ pub(crate) fn adopt_orphans() -> Result<()> {
 impl Overseen {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let child = command.process_group(0).spawn().with_context(|| format!("cannot run {command:?}"))?;
-        overseen::oversee(child.id());
+        overseen::oversee(Pid::from_child(&child));
         Ok(Self { child, reaped: false })
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+    pub(crate) fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     /// Kills it and counts what it took.
@@ -48,23 +48,22 @@ impl Overseen {
 
     /// Waits for its end, and leaves it there to be counted.
     pub(crate) fn wait_for_end(&self) -> Result<()> {
-        wait_unreaped(pid(self.id())?)
+        wait_unreaped(self.id())
     }
 
     /// Waits for its end and counts what it took.
     pub(crate) fn wait(mut self) -> Result<Remains> {
-        let own = pid(self.id())?;
-        wait_unreaped(own)?;
-        let cpu = cpu_seconds(own)?;
+        self.wait_for_end()?;
+        let cpu = cpu_seconds(self.id())?;
         Ok(Remains { cpu, succeeded: self.reap()? })
     }
 
     /// As [`Overseen::wait`], for an ssh: counts its ProxyCommand too. An ssh that was handed a socket has reaped it;
     /// else it ends without waiting for it, and it becomes our child (see [`adopt_orphans`]).
     pub(crate) fn wait_with_proxy_command(mut self) -> Result<Remains> {
-        let own = pid(self.id())?;
-        wait_unreaped(own)?;
-        overseen::hasten(self.id());
+        let own = self.id();
+        self.wait_for_end()?;
+        overseen::hasten(own);
         let mut cpu = cpu_seconds(own)? + reaped_cpu_seconds(own)?;
         for orphan in orphans(own)? {
             wait_unreaped(orphan)?;
@@ -88,10 +87,6 @@ impl Drop for Overseen {
             let _ = self.reap();
         }
     }
-}
-
-pub(crate) fn pid(id: u32) -> Result<Pid> {
-    i32::try_from(id).ok().and_then(Pid::from_raw).context("a child without a process id")
 }
 
 /// Waits for the end of a child and leaves it there: what /proc says of it is complete only now, and gone once it is
@@ -126,16 +121,11 @@ pub(crate) fn cpu_seconds_of_all() -> Result<f64> {
 }
 
 fn descendants() -> Result<Vec<Pid>> {
-    let parents: Vec<(Pid, Pid)> = fs::read_dir("/proc")?
-        .filter_map(|entry| {
-            let process = entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
-            Some((process, stat(process).ok()?[1].parse().ok().and_then(Pid::from_raw)?))
-        })
-        .collect();
+    let all: Vec<_> = stat::processes()?.collect();
     let mut found = vec![rustix::process::getpid()];
     let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(process, _)| *process));
+    while let Some(parent) = found.get(next).map(Pid::to_string) {
+        found.extend(all.iter().filter(|(_, fields)| fields[1] == parent).map(|(process, _)| *process));
         next += 1;
     }
     Ok(found.split_off(1))
@@ -157,9 +147,8 @@ pub(crate) fn reap_carriers() -> Result<()> {
 
 /// The children of ours that are in the group of `leader` without being it.
 fn orphans(leader: Pid) -> Result<Vec<Pid>> {
-    let ours = |process: &Pid| {
-        // It may have ended since; then it was nobody's of ours.
-        stat(*process).is_ok_and(|stat| stat[1].parse().ok().and_then(Pid::from_raw) == Some(rustix::process::getpid()))
-    };
+    let own = rustix::process::getpid().to_string();
+    // It may have ended since; then it was nobody's of ours.
+    let ours = |process: &Pid| stat(*process).is_ok_and(|stat| stat[1] == own);
     Ok(stat::group(leader)?.into_iter().filter(|process| *process != leader && ours(process)).collect())
 }

@@ -49,8 +49,6 @@ struct Peer {
     name: &'static str,
     mode: Mode,
     program: &'static str,
-    /// What its help says when it is the program meant here, and not another one of that name.
-    known_by: Option<(&'static str, &'static str)>,
     arguments: fn(SocketAddr, &str) -> String,
 }
 
@@ -59,28 +57,24 @@ const PEERS: [Peer; 7] = [
         name: NC,
         mode: Mode::Stdio,
         program: "nc",
-        known_by: Some(("-h", "proxy_protocol")),
         arguments: |proxy, vps| format!("-X connect -x {proxy} {vps} 22"),
     },
     Peer {
         name: "nc -F",
         mode: Mode::Fdpass,
         program: "nc",
-        known_by: Some(("-h", "proxy_protocol")),
         arguments: |proxy, vps| format!("-F -X connect -x {proxy} {vps} 22"),
     },
     Peer {
         name: "socat",
         mode: Mode::Stdio,
         program: "socat",
-        known_by: None,
         arguments: |proxy, vps| format!("- PROXY:{}:{vps}:22,proxyport={}", proxy.ip(), proxy.port()),
     },
     Peer {
         name: "ncat",
         mode: Mode::Stdio,
         program: "ncat",
-        known_by: None,
         // It takes a host of nothing but digits for a port.
         arguments: |proxy, vps| format!("--proxy {proxy} --proxy-type http {vps}.kohakuriver 22"),
     },
@@ -88,21 +82,18 @@ const PEERS: [Peer; 7] = [
         name: "proxytunnel",
         mode: Mode::Stdio,
         program: "proxytunnel",
-        known_by: None,
         arguments: |proxy, vps| format!("-q -p {proxy} -d {vps}:22"),
     },
     Peer {
         name: "corkscrew",
         mode: Mode::Stdio,
         program: "corkscrew",
-        known_by: None,
         arguments: |proxy, vps| format!("{} {} {vps} 22", proxy.ip(), proxy.port()),
     },
     Peer {
         name: "connect",
         mode: Mode::Stdio,
         program: "connect-proxy",
-        known_by: None,
         arguments: |proxy, vps| format!("-H {proxy} {vps} 22"),
     },
 ];
@@ -128,10 +119,11 @@ pub(crate) fn all(proxy: SocketAddr, vps: &'static str) -> (Vec<Contestant>, Vec
 fn installed(peer: &Peer) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let program = std::env::split_paths(&path).map(|folder| folder.join(peer.program)).find(|path| path.is_file())?;
-    if let Some((flag, text)) = peer.known_by {
-        let output = Command::new(&program).arg(flag).output().ok()?;
+    // There are others of this name.
+    if peer.program == "nc" {
+        let output = Command::new(&program).arg("-h").output().ok()?;
         let said = [output.stdout, output.stderr].concat();
-        String::from_utf8_lossy(&said).contains(text).then_some(())?;
+        String::from_utf8_lossy(&said).contains("proxy_protocol").then_some(())?;
     }
     Some(program)
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::contestants::{Contestant, Mode};
 use super::session::Session;
 use super::{child, measures};
-use crate::support::figures::{Figures, GIB, MIB, Measure};
+use crate::support::figures::{Figures, GIB, MIB, median};
 use crate::support::stat;
 use crate::support::vps::{Order, TAKEN};
 
@@ -41,66 +41,28 @@ impl Way<'_> {
         let took = began.elapsed();
         session.close()?;
         figures.add(measures::FIRST_BYTE, who.name, round, took.as_secs_f64() * 1e3);
-        Ok(())
+        child::reap_carriers()
     }
 
-    /// `count` bytes to the VPS, to the last one's arrival there.
-    pub(crate) fn bulk_up(&self, who: &Contestant, count: u64, round: usize, figures: &mut Figures) -> Result<()> {
-        let spent = child::cpu_seconds_of_all()?;
-        let mut session = self.open(who)?;
-        let buffer = vec![0; CHUNK];
-        let began = Instant::now();
-        session.write_all(&Order::Take(count).bytes())?;
-        let mut left = count;
-        while left > 0 {
-            let most = left.min(CHUNK as u64);
-            session.write_all(&buffer[..most as usize])?;
-            left -= most;
-        }
-        let mut answer = [0];
-        session.read_exact(&mut answer)?;
-        let took = began.elapsed().as_secs_f64();
-        ensure!(answer == [TAKEN], "not its answer: {answer:?}");
-        figures.add(measures::PLAIN_UP, who.name, round, count as f64 / MIB / took);
-        self.close_bulk(session, who, measures::PLAIN_CPU_UP, count, round, figures)?;
-        child::reap_carriers()?;
-        let spent = child::cpu_seconds_of_all()? - spent;
-        figures.add(measures::ALL_CPU_UP, who.name, round, spent * GIB / count as f64);
-        Ok(())
-    }
-
-    /// `count` bytes from the VPS.
-    pub(crate) fn bulk_down(&self, who: &Contestant, count: u64, round: usize, figures: &mut Figures) -> Result<()> {
-        let spent = child::cpu_seconds_of_all()?;
-        let mut session = self.open(who)?;
-        let mut buffer = vec![0; CHUNK];
-        let began = Instant::now();
-        session.write_all(&Order::Send(count).bytes())?;
-        let mut left = count;
-        while left > 0 {
-            left = left.checked_sub(session.read(&mut buffer)? as u64).context("more bytes than were sent")?;
-        }
-        let took = began.elapsed().as_secs_f64();
-        figures.add(measures::PLAIN_DOWN, who.name, round, count as f64 / MIB / took);
-        self.close_bulk(session, who, measures::PLAIN_CPU_DOWN, count, round, figures)?;
-        child::reap_carriers()?;
-        let spent = child::cpu_seconds_of_all()? - spent;
-        figures.add(measures::ALL_CPU_DOWN, who.name, round, spent * GIB / count as f64);
-        Ok(())
-    }
-
-    fn close_bulk(
-        &self,
-        session: Session,
-        who: &Contestant,
-        measure: Measure,
-        count: u64,
-        round: usize,
-        figures: &mut Figures,
-    ) -> Result<()> {
-        let cpu = session.close()?;
-        if who.mode != Mode::Direct {
-            figures.add(measure, who.name, round, cpu * GIB / count as f64);
+    /// `count` bytes to the VPS, to the last one's arrival there, and as many from it.
+    pub(crate) fn bulk(&self, who: &Contestant, count: u64, round: usize, figures: &mut Figures) -> Result<()> {
+        type Carry = fn(&mut Session, u64) -> Result<()>;
+        let up = [measures::PLAIN_UP, measures::PLAIN_CPU_UP, measures::ALL_CPU_UP];
+        let down = [measures::PLAIN_DOWN, measures::PLAIN_CPU_DOWN, measures::ALL_CPU_DOWN];
+        for (carry, [speed, cpu, all_cpu]) in [(send as Carry, up), (take, down)] {
+            let before = child::cpu_seconds_of_all()?;
+            let mut session = self.open(who)?;
+            let began = Instant::now();
+            carry(&mut session, count)?;
+            let took = began.elapsed().as_secs_f64();
+            let spent = session.close()?;
+            child::reap_carriers()?;
+            let spent_by_all = child::cpu_seconds_of_all()? - before;
+            figures.add(speed, who.name, round, count as f64 / MIB / took);
+            if who.mode != Mode::Direct {
+                figures.add(cpu, who.name, round, spent * GIB / count as f64);
+            }
+            figures.add(all_cpu, who.name, round, spent_by_all * GIB / count as f64);
         }
         Ok(())
     }
@@ -120,8 +82,7 @@ impl Way<'_> {
             ensure!(back == [sent], "another byte came back");
         }
         session.close()?;
-        let median = crate::support::figures::median(times).context("no round trips")?;
-        figures.add(measures::ROUND_TRIP, who.name, round, median);
+        figures.add(measures::ROUND_TRIP, who.name, round, median(times).context("no round trips")?);
         Ok(())
     }
 
@@ -130,7 +91,7 @@ impl Way<'_> {
         let session = self.open(who)?;
         if let Some(id) = session.helper_id() {
             for (name, measure) in [("Rss:", measures::RSS), ("Pss:", measures::PSS)] {
-                figures.add(measure, who.name, round, stat::smaps(child::pid(id)?, name)? / 1024.0);
+                figures.add(measure, who.name, round, stat::smaps(id, name)? / 1024.0);
             }
         }
         session.close()?;
@@ -167,4 +128,31 @@ impl Way<'_> {
         figures.add(measures::FAILURES, who.name, round, f64::from(failures));
         Ok(())
     }
+}
+
+/// Sends `count` bytes, and waits until the VPS has taken them.
+fn send(session: &mut Session, count: u64) -> Result<()> {
+    let buffer = vec![0; CHUNK];
+    session.write_all(&Order::Take(count).bytes())?;
+    let mut left = count;
+    while left > 0 {
+        let most = left.min(CHUNK as u64);
+        session.write_all(&buffer[..most as usize])?;
+        left -= most;
+    }
+    let mut answer = [0];
+    session.read_exact(&mut answer)?;
+    ensure!(answer == [TAKEN], "not its answer: {answer:?}");
+    Ok(())
+}
+
+/// Has the VPS send `count` bytes, and takes them.
+fn take(session: &mut Session, count: u64) -> Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    session.write_all(&Order::Send(count).bytes())?;
+    let mut left = count;
+    while left > 0 {
+        left = left.checked_sub(session.read(&mut buffer)? as u64).context("more bytes than were sent")?;
+    }
+    Ok(())
 }

@@ -1,20 +1,20 @@
 //! One tunnel, with the benchmark in the part of ssh.
 
 use std::fs::File;
-use std::io::{IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use kohakuriver_proxy::sys::receive_descriptor;
+use rustix::process::Pid;
 
 use super::child::Overseen;
 use super::contestants::{Contestant, Mode};
-use crate::support::limits::ONE_CONNECTION;
+use crate::support::limits::{self, ONE_CONNECTION};
 use crate::support::vps::BANNER;
 
 /// A helper that was started, or the connection that takes its place.
@@ -41,8 +41,7 @@ impl Session {
     /// Starts the contestant and waits for nothing.
     pub(crate) fn start(contestant: &Contestant, proxy: SocketAddr, home: &Path) -> Result<Self> {
         if contestant.mode == Mode::Direct {
-            let mut socket = TcpStream::connect(proxy)?;
-            bound(&socket)?;
+            let mut socket = limits::connect(proxy)?;
             let target = format!("{}:22", contestant.vps);
             socket.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes())?;
             return Ok(Self { ends: Ends::Asked(socket), helper: None, spent: 0.0 });
@@ -124,7 +123,7 @@ impl Session {
     }
 
     /// The helper, while there is one.
-    pub(crate) fn helper_id(&self) -> Option<u32> {
+    pub(crate) fn helper_id(&self) -> Option<Pid> {
         self.helper.as_ref().map(Overseen::id)
     }
 
@@ -135,27 +134,13 @@ impl Session {
     }
 }
 
-/// Bounds every wait for the socket.
-fn bound(socket: &TcpStream) -> Result<()> {
-    socket.set_read_timeout(Some(ONE_CONNECTION))?;
-    Ok(socket.set_write_timeout(Some(ONE_CONNECTION))?)
-}
-
 /// Takes the socket that a helper hands over, as ssh does.
 fn receive_socket(unix_socket: &UnixStream) -> Result<TcpStream> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let iov = &mut [IoSliceMut::new(&mut byte)];
-    rustix::net::recvmsg(unix_socket, iov, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let passed = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    let socket = TcpStream::from(passed.context("the helper handed no socket over")?);
+    let (_, passed) = receive_descriptor(unix_socket.as_fd())?.context("the helper handed no socket over")?;
+    let socket = TcpStream::from(passed);
     // nc's is in non-blocking mode; ssh makes any it is given so.
     socket.set_nonblocking(false)?;
-    bound(&socket)?;
+    limits::bound(&socket)?;
     Ok(socket)
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use super::child::{self, Overseen, Remains};
 use super::contestants::{Contestant, Mode};
 use super::measures;
-use crate::support::figures::{Figures, GIB, MIB, Measure};
+use crate::support::figures::{Figures, GIB, MIB};
 use crate::support::home::Home;
 use crate::support::sshd::Sshd;
 use crate::support::tools::{tool, user};
@@ -42,44 +42,22 @@ impl<'a> Ssh<'a> {
         Ok(())
     }
 
-    /// Bytes to the VPS.
-    pub(crate) fn bulk_up(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
-        let spent = child::cpu_seconds_of_all()?;
-        let (took, remains) = self.run(who, "cat >/dev/null", File::open(&self.zeros)?.into())?;
-        self.note_all(who, measures::SSH_ALL_CPU_UP, spent, round, figures)?;
-        self.note(who, measures::SSH_BULK_UP, measures::SSH_CPU_UP, took, &remains, round, figures);
-        Ok(())
-    }
-
-    /// Bytes from the VPS.
-    pub(crate) fn bulk_down(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
-        let spent = child::cpu_seconds_of_all()?;
-        let (took, remains) = self.run(who, &format!("head -c {} /dev/zero", self.count), Stdio::null())?;
-        self.note_all(who, measures::SSH_ALL_CPU_DOWN, spent, round, figures)?;
-        self.note(who, measures::SSH_BULK_DOWN, measures::SSH_CPU_DOWN, took, &remains, round, figures);
-        Ok(())
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "two figures of one run")]
-    fn note(
-        &self,
-        who: &Contestant,
-        speed: Measure,
-        cpu: Measure,
-        took: f64,
-        remains: &Remains,
-        round: usize,
-        figures: &mut Figures,
-    ) {
-        figures.add(speed, who.name, round, self.count as f64 / MIB / took);
-        figures.add(cpu, who.name, round, remains.cpu * GIB / self.count as f64);
-    }
-
-    /// Notes what all processes have taken, those of sshd and of the gateway too.
-    fn note_all(&self, who: &Contestant, cpu: Measure, before: f64, round: usize, figures: &mut Figures) -> Result<()> {
-        child::reap_carriers()?;
-        let spent = child::cpu_seconds_of_all()? - before;
-        figures.add(cpu, who.name, round, spent * GIB / self.count as f64);
+    /// Bytes to the VPS, and bytes from it. All processes together are those of sshd and of the gateway, too.
+    pub(crate) fn bulk(&self, who: &Contestant, round: usize, figures: &mut Figures) -> Result<()> {
+        let (count, send) = (self.count as f64, format!("head -c {} /dev/zero", self.count));
+        let up = [measures::SSH_BULK_UP, measures::SSH_CPU_UP, measures::SSH_ALL_CPU_UP];
+        let down = [measures::SSH_BULK_DOWN, measures::SSH_CPU_DOWN, measures::SSH_ALL_CPU_DOWN];
+        for (remote, stdin, [speed, cpu, all_cpu]) in
+            [("cat >/dev/null", File::open(&self.zeros)?.into(), up), (send.as_str(), Stdio::null(), down)]
+        {
+            let before = child::cpu_seconds_of_all()?;
+            let (took, remains) = self.run(who, remote, stdin)?;
+            child::reap_carriers()?;
+            let spent_by_all = child::cpu_seconds_of_all()? - before;
+            figures.add(speed, who.name, round, count / MIB / took);
+            figures.add(cpu, who.name, round, remains.cpu * GIB / count);
+            figures.add(all_cpu, who.name, round, spent_by_all * GIB / count);
+        }
         Ok(())
     }
 

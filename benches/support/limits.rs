@@ -1,6 +1,7 @@
 //! How long anything may take. A benchmark that hangs is of no use to anybody, and one that is interrupted must not
 //! leave its children behind.
 
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
@@ -39,4 +40,18 @@ pub(crate) fn start(whole_run: Duration, tick: impl Fn(bool) + Send + 'static) -
 pub(crate) fn check() -> Result<()> {
     ensure!(!OVER.load(Ordering::SeqCst), "interrupted, or not done in time");
     Ok(())
+}
+
+/// A connection to `address` that sends at once, and on which every wait has an end.
+pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    bound(&stream)?;
+    Ok(stream)
+}
+
+/// Gives every wait for `stream` an end.
+pub(crate) fn bound(stream: &TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(ONE_CONNECTION))?;
+    Ok(stream.set_write_timeout(Some(ONE_CONNECTION))?)
 }

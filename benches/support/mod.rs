@@ -3,53 +3,31 @@
 //!
 //! The parts that the tests start too (sshd, the gateway, temporary folders) are the tests' own files.
 
-#[path = "../../tests/it/support/certificates.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod certificates;
-#[path = "../../tests/it/support/gateway.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod gateway;
-#[path = "../../tests/it/support/home.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod home;
-#[path = "../../tests/it/support/host_api.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod host_api;
-#[path = "../../tests/it/support/inherited.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod inherited;
-#[path = "../../tests/it/support/older_host.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod older_host;
-#[path = "../../tests/it/support/peers.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod peers;
-#[path = "../../tests/it/support/processes.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod processes;
-#[path = "../../tests/it/support/proxies.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod proxies;
-#[path = "../../tests/it/support/random.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
-pub(crate) mod random;
-#[path = "../../tests/it/support/run.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod run;
-#[path = "../../tests/it/support/soak/mod.rs"]
+#[path = "../../tests/it/support"]
 #[allow(
     dead_code,
     unused_imports,
     clippy::unwrap_used,
     reason = "the tests use more of it, and may end where they stand"
 )]
-pub(crate) mod soak;
-#[path = "../../tests/it/support/sshd.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod sshd;
-#[path = "../../tests/it/support/tools.rs"]
-#[allow(dead_code, clippy::unwrap_used, reason = "the tests use more of it, and may end where they stand")]
-pub(crate) mod tools;
+mod of_the_tests {
+    pub(crate) mod certificates;
+    pub(crate) mod gateway;
+    pub(crate) mod home;
+    pub(crate) mod host_api;
+    pub(crate) mod inherited;
+    pub(crate) mod older_host;
+    pub(crate) mod peers;
+    pub(crate) mod processes;
+    pub(crate) mod proxies;
+    pub(crate) mod random;
+    pub(crate) mod run;
+    pub(crate) mod soak;
+    pub(crate) mod sshd;
+    pub(crate) mod tools;
+}
+
+pub(crate) use of_the_tests::*;
 
 pub(crate) mod figures;
 pub(crate) mod limits;

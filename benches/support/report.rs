@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -17,6 +18,18 @@ pub(crate) struct Target {
     /// Whose figure it is a ratio to; without one it is a figure of its own.
     pub(crate) reference: Option<&'static str>,
     pub(crate) bound: Bound,
+}
+
+impl Target {
+    /// For a figure of `contestant` as a ratio to that of `reference`.
+    pub(crate) const fn to(measure: Measure, contestant: &'static str, reference: &'static str, bound: Bound) -> Self {
+        Self { measure, contestant, reference: Some(reference), bound }
+    }
+
+    /// For a figure by itself.
+    pub(crate) const fn alone(measure: Measure, contestant: &'static str, bound: Bound) -> Self {
+        Self { measure, contestant, reference: None, bound }
+    }
 }
 
 /// How many targets there are, how many of them have figures, and how many of those are reached.
@@ -62,11 +75,19 @@ pub(crate) struct Report<'a> {
     pub(crate) measures: &'a [Measure],
     pub(crate) contestants: &'a [&'static str],
     pub(crate) targets: &'a [Target],
-    /// What the run was done on and with, for the JSON file.
+    /// What the run was done on and with, for the JSON file: as [`conditions`], and more.
     pub(crate) conditions: Value,
 }
 
 impl Report<'_> {
+    /// Prints the table and writes the file.
+    pub(crate) fn tell(&self, name: &str) -> Result<()> {
+        print!("{}", self.table());
+        let path = self.write_json(&folder(), name)?;
+        println!("{} s; all samples in {}", self.conditions["seconds"], path.display());
+        Ok(())
+    }
+
     /// The table, for people.
     pub(crate) fn table(&self) -> String {
         let mut text = format!("{:FIRST$}", "median of the rounds");
@@ -187,6 +208,15 @@ fn shown(value: f64) -> String {
         v if v >= 1.0 => format!("{v:.2}"),
         v => format!("{v:.3}"),
     }
+}
+
+/// What a run that `began` then was done on.
+pub(crate) fn conditions(is_quick: bool, began: Instant) -> Result<Value> {
+    Ok(json!({
+        "quick": is_quick, "seconds": began.elapsed().as_secs(),
+        "cpus": std::thread::available_parallelism()?.get(),
+        "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
+    }))
 }
 
 /// Where reports are written: <target>/bench. The programs are in <target>/<profile>.

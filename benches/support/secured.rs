@@ -1,17 +1,13 @@
 //! What the rows with TLS share: a certificate, and servers of others with it.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use super::certificates::Authority;
 use super::gateway::{Gateway, inventory};
-use super::proxies::{Proxy, start};
-use super::run::{DEADLINE, Process, Run};
+use super::proxies::{Proxy, listening, start};
+use super::run::Run;
 use super::tools::tool;
-
-/// How often a server that is starting is tried.
-const AGAIN: Duration = Duration::from_millis(10);
 
 /// A CA, and a file with a certificate of it and its key (P-256).
 pub(crate) struct Certified {
@@ -39,7 +35,7 @@ impl Certified {
     /// HAProxy with TLS before `behind`, for so many connections.
     pub(crate) fn haproxy(&self, behind: SocketAddr, connections: usize) -> Proxy {
         let certificate = self.certificate.display();
-        start(accepts, |home, port| {
+        start(listening, |home, port| {
             let config = format!(
                 "global\n maxconn {connections}\ndefaults\n mode tcp\n maxconn {connections}\n timeout connect 10s\n \
                  timeout client 1h\n timeout server 1h\nlisten tls\n \
@@ -65,7 +61,7 @@ impl Certified {
     /// socat as a server, with TLS before `behind`.
     pub(crate) fn socat_server(&self, behind: SocketAddr) -> Proxy {
         let certificate = self.certificate.display();
-        start(accepts, |home, port| {
+        start(listening, |home, port| {
             Run::new(tool("socat"), home)
                 .arg(format!(
                     "OPENSSL-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=128,cert={certificate},verify=0,\
@@ -77,26 +73,11 @@ impl Certified {
 }
 
 fn stunnel(behind: SocketAddr, role: String) -> Proxy {
-    start(accepts, |home, port| {
+    start(listening, |home, port| {
         let config = format!(
             "foreground = yes\npid =\ndebug = err\nsslVersionMin = TLSv1.3\nsocket = l:TCP_NODELAY=1\n\
              socket = r:TCP_NODELAY=1\n[tls]\naccept = 127.0.0.1:{port}\nconnect = {behind}\n{role}\n"
         );
         Run::new(tool("stunnel"), home).arg(home.write("stunnel.conf", config))
     })
-}
-
-/// Waits until a server accepts connections.
-fn accepts(process: &Process, address: SocketAddr) -> bool {
-    let end = Instant::now() + DEADLINE;
-    while Instant::now() < end {
-        if TcpStream::connect(address).is_ok() {
-            return true;
-        }
-        // Waits a little, less when it ends.
-        if process.try_wait_for(AGAIN, |_| None::<()>) == Err("the program has ended") {
-            return false;
-        }
-    }
-    false
 }

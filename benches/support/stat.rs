@@ -7,19 +7,16 @@ use rustix::process::Pid;
 
 /// The processes in the group of `leader`.
 pub(crate) fn group(leader: Pid) -> Result<Vec<Pid>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let Some(process) = entry?.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw)
-        else {
-            continue;
-        };
-        // It may have ended since.
-        let Ok(stat) = stat(process) else { continue };
-        if stat[2].parse().ok().and_then(Pid::from_raw) == Some(leader) {
-            found.push(process);
-        }
-    }
-    Ok(found)
+    let leader = leader.to_string();
+    Ok(processes()?.filter(|(_, fields)| fields[2] == leader).map(|(process, _)| process).collect())
+}
+
+/// Every process with its fields, as [`stat`] has them. One that has ended meanwhile is left out.
+pub(crate) fn processes() -> Result<impl Iterator<Item = (Pid, Vec<String>)>> {
+    Ok(fs::read_dir("/proc")?.filter_map(|entry| {
+        let process = entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
+        Some((process, stat(process).ok()?))
+    }))
 }
 
 /// Seconds of as many ticks as these fields hold together.

@@ -7,7 +7,8 @@ use anyhow::Result;
 use super::figures::Figures;
 use super::limits;
 
-/// A measure ends when its rounds are done, or when its time is over and [`LEAST_ROUNDS`] are.
+/// A measure ends when its rounds are done, or when its time is over and [`LEAST_ROUNDS`] are. Without a round it is left
+/// out.
 pub(crate) type Rounds = (usize, Duration);
 
 /// Below this a median says nothing.
@@ -31,6 +32,9 @@ pub(crate) fn turns<C: Contender>(
     figures: &mut Figures,
     measure: impl Fn(&C, usize, &mut Figures) -> Result<()>,
 ) -> Result<()> {
+    if rounds == 0 {
+        return Ok(());
+    }
     let began = Instant::now();
     let mut failed = Vec::new();
     for round in 0..rounds {

@@ -17,13 +17,10 @@ pub use asynchronous::Asynchronous;
 pub use lasting::{Lasting, Reason};
 pub use tls::{Tls, starts_as_tls};
 
-use crate::sys::{AsFd, BorrowedFd};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 
-use crate::sys::PollFlags;
-
-use crate::sys;
+use crate::sys::{self, AsFd, BorrowedFd, PollFlags};
 
 /// A connection that carries a tunnel. No call waits: one that would have to wait fails with `WouldBlock`.
 pub trait Carrier: AsFd + Send {

@@ -68,14 +68,8 @@ mod tests {
     use crate::dial::Interrupted;
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
     use std::net::TcpListener;
-    use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
-
-    fn race_within(addresses: Vec<SocketAddr>, limit: Duration) -> Result<TcpStream, DialError> {
-        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        race(addresses, Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now() + limit, beside: None })
-    }
 
     /// An address that accepts no connection: its backlog is full, so the kernel drops further ones.
     fn mute() -> (SocketAddr, Vec<OwnedFd>) {
@@ -109,7 +103,7 @@ mod tests {
         let start = Instant::now();
         let address = listener.local_addr().unwrap();
         let addresses = [vec![refused; 100], vec![address]].concat();
-        let socket = race_within(addresses, Duration::from_secs(60)).unwrap();
+        let socket = race(addresses, Watch::at_most(Duration::from_secs(60))).unwrap();
         assert_eq!(socket.peer_addr().unwrap(), address);
         // With a delay after each refusal it would take twice as long, also on an idle machine.
         assert!(start.elapsed() < 50 * ATTEMPT_DELAY);
@@ -121,7 +115,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let start = Instant::now();
-        let socket = race_within(vec![dead, address], Duration::from_secs(60)).unwrap();
+        let socket = race(vec![dead, address], Watch::at_most(Duration::from_secs(60))).unwrap();
         assert_eq!(socket.peer_addr().unwrap(), address);
         assert!(start.elapsed() >= ATTEMPT_DELAY, "it had no time to answer");
     }
@@ -142,7 +136,7 @@ mod tests {
                     std::thread::sleep(Duration::from_millis(1));
                 }
             });
-            let connected = race_within(vec![refuses, answers], Duration::from_secs(60));
+            let connected = race(vec![refuses, answers], Watch::at_most(Duration::from_secs(60)));
             done.store(true, Ordering::Relaxed);
             connected
         });
@@ -152,7 +146,8 @@ mod tests {
     #[test]
     fn failures_name_every_address() {
         let (refused, _kept) = refusing();
-        let Err(DialError::Connect(failed)) = race_within(vec![refused, refused], Duration::from_secs(60)) else {
+        let Err(DialError::Connect(failed)) = race(vec![refused, refused], Watch::at_most(Duration::from_secs(60)))
+        else {
             panic!("connected")
         };
         assert_eq!(failed.len(), 2);
@@ -160,7 +155,7 @@ mod tests {
 
         let (dead, _kept) = mute();
         let Err(DialError::Interrupted(Interrupted::Deadline, tried)) =
-            race_within(vec![dead], Duration::from_millis(50))
+            race(vec![dead], Watch::at_most(Duration::from_millis(50)))
         else {
             panic!("connected")
         };

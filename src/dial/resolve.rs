@@ -60,14 +60,14 @@ fn await_thread(
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     #[test]
     fn a_resolver_that_hangs_is_waited_for_until_the_deadline_or_the_end_of_ssh() {
         let (ssh, ssh_end) = UnixStream::pair().unwrap();
         let within = |limit| {
             let (released, hangs) = mpsc::channel();
-            let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now() + limit, beside: None };
+            let watch = Watch { ssh: Some(ssh.as_fd()), ..Watch::at_most(limit) };
             let error = await_thread(move || hangs.recv().map_err(io::Error::other), watch).unwrap_err();
             drop::<mpsc::Sender<Vec<SocketAddr>>>(released);
             error
@@ -82,9 +82,7 @@ mod tests {
 
     #[test]
     fn results_and_failures_of_the_resolver() {
-        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
+        let watch = Watch::at_most(Duration::from_secs(60));
         let address: SocketAddr = "[::1]:22".parse().unwrap();
         assert_eq!(await_thread(move || Ok(vec![address]), watch).unwrap(), [address]);
         assert_eq!(resolve("::1", 22, watch).unwrap(), [address]);

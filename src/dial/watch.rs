@@ -98,39 +98,6 @@ impl Watch<'_> {
     pub fn pause(&self, until: Instant) -> Result<(), Interrupted> {
         self.wait(&[], Some(until)).map(drop)
     }
-
-    /// Repeats `call`, with a wait for `flags` in between, as long as it would block. Returns its result.
-    ///
-    /// # Errors
-    /// As for [`Watch::wait`]. An error of the call itself is in the returned result.
-    pub fn until_done<T>(
-        &self,
-        fd: BorrowedFd<'_>,
-        flags: PollFlags,
-        mut call: impl FnMut() -> io::Result<T>,
-    ) -> Result<io::Result<T>, Interrupted> {
-        loop {
-            match call() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for(fd, flags)?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return Ok(result),
-            }
-        }
-    }
-
-    /// Sends all of `bytes`.
-    ///
-    /// # Errors
-    /// As for [`Watch::until_done`].
-    pub fn send(&self, socket: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<io::Result<()>, Interrupted> {
-        while !bytes.is_empty() {
-            match self.until_done(socket, PollFlags::OUT, || sys::send(socket, bytes))? {
-                Ok(sent) => bytes = &bytes[sent..],
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        Ok(Ok(()))
-    }
 }
 
 #[cfg(test)]
@@ -166,10 +133,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_pause_is_no_deadline() {
-        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
-        watch.pause(Instant::now() + Duration::from_millis(5)).unwrap();
+        Watch::at_most(Duration::from_secs(60)).pause(Instant::now() + Duration::from_millis(5)).unwrap();
     }
 
     #[test]
@@ -187,54 +151,13 @@ mod tests {
             }
         }
 
-        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
         let (network, network_end) = UnixStream::pair().unwrap();
         let often = Often(Cell::new(0), network_end);
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: Some(&often) };
+        let watch = Watch { beside: Some(&often), ..Watch::at_most(Duration::from_secs(60)) };
         watch.wait_for(network.as_fd(), PollFlags::IN).unwrap();
         assert_eq!(often.0.get(), 5);
         let until = Instant::now() + Duration::from_millis(5);
         watch.pause(until).unwrap();
         assert!(Instant::now() >= until && often.0.get() > 5);
-    }
-
-    #[test]
-    fn a_call_is_repeated_until_it_has_a_result() {
-        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        let (network, mut network_end) = UnixStream::pair().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
-        use io::ErrorKind as E;
-        let mut results = vec![Ok(7), Err(E::WouldBlock), Err(E::Interrupted), Err(E::Interrupted)];
-        network_end.write_all(b"x").unwrap();
-        let mut call = || results.pop().unwrap().map_err(io::Error::from);
-        assert_eq!(watch.until_done(network.as_fd(), PollFlags::IN, &mut call).unwrap().unwrap(), 7);
-        let failed = watch.until_done(network.as_fd(), PollFlags::IN, || Err::<(), _>(E::BrokenPipe.into()));
-        assert_eq!(failed.unwrap().unwrap_err().kind(), E::BrokenPipe);
-        let quiet = Watch { deadline: Instant::now() + Duration::from_millis(5), ..watch };
-        let waits = quiet.until_done(network_end.as_fd(), PollFlags::IN, || Err::<(), _>(E::WouldBlock.into()));
-        assert!(matches!(waits, Err(Interrupted::Deadline)));
-    }
-
-    #[test]
-    fn all_bytes_are_sent_however_slow_the_reader_is() {
-        use std::io::Read as _;
-        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        let (network, mut network_end) = UnixStream::pair().unwrap();
-        network.set_nonblocking(true).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline, beside: None };
-        let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
-        let reader = std::thread::spawn(move || {
-            let mut received = Vec::new();
-            network_end.read_to_end(&mut received).unwrap();
-            received
-        });
-        watch.send(network.as_fd(), &bytes).unwrap().unwrap();
-        network.shutdown(std::net::Shutdown::Write).unwrap();
-        assert!(reader.join().unwrap() == bytes);
-        assert!(watch.send(network.as_fd(), b"x").unwrap().is_err(), "nobody reads it");
-        watch.send(network.as_fd(), b"").unwrap().unwrap();
     }
 }

@@ -378,20 +378,15 @@ mod tests {
     #[test]
     fn fields_that_a_connect_may_not_have() {
         for (fields, why) in [
-            ("Host: 42.kohakuriver:22\r\nhost: 42.kohakuriver:22", Some("more than one Host field")),
-            ("Content-Length: 0", Some("has no content")),
-            ("content-length: 5\r\nContent-Length: 6", Some("has no content")),
-            ("Transfer-Encoding: chunked", Some("has no content")),
-            ("Proxy-Authorization: Bearer a\r\nproxy-authorization: Bearer b", Some("more than one Proxy-Auth")),
+            ("Host: 42.kohakuriver:22\r\nhost: 42.kohakuriver:22", "more than one Host field"),
+            ("Content-Length: 0", "has no content"),
+            ("content-length: 5\r\nContent-Length: 6", "has no content"),
+            ("Transfer-Encoding: chunked", "has no content"),
+            ("Proxy-Authorization: Bearer a\r\nproxy-authorization: Bearer b", "more than one Proxy-Auth"),
         ] {
             let target = connect(&format!("CONNECT 42.kohakuriver:22 HTTP/1.1\r\n{fields}\r\n\r\n")).target;
-            match why {
-                None => assert_eq!(target, Ok(id("42")), "{fields}"),
-                Some(why) => assert!(
-                    matches!(&target, Err(Refusal::BadRequest(text)) if text.contains(why)),
-                    "{fields}: {target:?}"
-                ),
-            }
+            let is_why = |refusal: &Refusal| matches!(refusal, Refusal::BadRequest(text) if text.contains(why));
+            assert!(target.as_ref().is_err_and(is_why), "{fields}: {target:?}");
         }
     }
 

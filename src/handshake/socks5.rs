@@ -49,67 +49,38 @@ pub enum Address<'a> {
     Ip(IpAddr),
 }
 
-/// Why a server did not connect (RFC 1928 §6).
+/// Why a server did not connect: the number in its reply (RFC 1928 §6).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Code {
-    /// 1
-    General,
-    /// 2: a rule of the server forbids it.
-    NotAllowed,
-    /// 3
-    NetworkUnreachable,
-    /// 4
-    HostUnreachable,
-    /// 5
-    ConnectionRefused,
-    /// 6
-    TtlExpired,
-    /// 7
-    CommandNotSupported,
-    /// 8
-    AddressNotSupported,
-    /// Any other one.
-    Other(u8),
-}
+pub struct Code(u8);
 
 impl Code {
-    fn of(byte: u8) -> Self {
-        match byte {
-            1 => Self::General,
-            2 => Self::NotAllowed,
-            3 => Self::NetworkUnreachable,
-            4 => Self::HostUnreachable,
-            5 => Self::ConnectionRefused,
-            6 => Self::TtlExpired,
-            7 => Self::CommandNotSupported,
-            8 => Self::AddressNotSupported,
-            other => Self::Other(other),
-        }
-    }
+    /// A rule of the server forbids it.
+    pub const NOT_ALLOWED: Self = Self(2);
+    /// The server knows no CONNECT.
+    pub const COMMAND_NOT_SUPPORTED: Self = Self(7);
+    /// The server knows no addresses of this type.
+    pub const ADDRESS_NOT_SUPPORTED: Self = Self(8);
 
     /// Whether another address of the target may work.
     pub fn is_of_address(self) -> bool {
-        use Code::{AddressNotSupported, ConnectionRefused, General, HostUnreachable, NetworkUnreachable, TtlExpired};
-        matches!(
-            self,
-            General | NetworkUnreachable | HostUnreachable | ConnectionRefused | TtlExpired | AddressNotSupported
-        )
+        matches!(self.0, 1..=8) && ![Self::NOT_ALLOWED, Self::COMMAND_NOT_SUPPORTED].contains(&self)
     }
 }
 
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::General => f.write_str("general failure (1)"),
-            Self::NotAllowed => f.write_str("not allowed by its rules (2)"),
-            Self::NetworkUnreachable => f.write_str("network unreachable (3)"),
-            Self::HostUnreachable => f.write_str("host unreachable (4)"),
-            Self::ConnectionRefused => f.write_str("connection refused (5)"),
-            Self::TtlExpired => f.write_str("no answer on the way (6)"),
-            Self::CommandNotSupported => f.write_str("it does not support CONNECT (7)"),
-            Self::AddressNotSupported => f.write_str("it does not support this type of address (8)"),
-            Self::Other(code) => write!(f, "error {code}"),
-        }
+        let meaning = match self.0 {
+            1 => "general failure",
+            2 => "not allowed by its rules",
+            3 => "network unreachable",
+            4 => "host unreachable",
+            5 => "connection refused",
+            6 => "no answer on the way",
+            7 => "it does not support CONNECT",
+            8 => "it does not support this type of address",
+            other => return write!(f, "error {other}"),
+        };
+        write!(f, "{meaning} ({})", self.0)
     }
 }
 
@@ -184,7 +155,7 @@ pub fn read_reply(bytes: &[u8]) -> Step<Result<Result<(), Code>, NotSocks>> {
         [VERSION, 0, _, 3, length, ..] => 4 + 1 + usize::from(*length) + 2,
         [VERSION, 0, _, 4, ..] => 4 + 16 + 2,
         [VERSION, 0, ..] => return not_socks(bytes),
-        [VERSION, code, ..] => return Step::Done(Ok(Err(Code::of(*code))), 2),
+        [VERSION, code, ..] => return Step::Done(Ok(Err(Code(*code))), 2),
         _ => return not_socks(bytes),
     };
     if bytes.len() < length { Step::Incomplete } else { Step::Done(Ok(Ok(())), length) }

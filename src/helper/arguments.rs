@@ -20,7 +20,7 @@ use crate::sys;
 use crate::target::SSH_PORT;
 
 /// The tunnel to open, and how to open it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Arguments {
     /// Task id or name of the VPS, with or without `.kohakuriver`; or any other host.
     pub target: String,
@@ -53,9 +53,10 @@ pub struct Arguments {
 }
 
 /// The protocol to speak with the proxy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum ProtocolChoice {
     /// HTTP CONNECT, and the older line protocol when the answer shows an older Host
+    #[default]
     Auto,
     /// HTTP CONNECT only
     Connect,
@@ -87,22 +88,7 @@ impl Arguments {
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
         let mut words = lexopt::Parser::from_iter(words);
         let mut positional = Vec::new();
-        let mut read = Self {
-            target: String::new(),
-            port: SSH_PORT,
-            fdpass: false,
-            cluster: None,
-            proxy: None,
-            host_api: None,
-            trust: Trust::default(),
-            upstream_proxy: None,
-            protocol: ProtocolChoice::Auto,
-            resume: None,
-            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
-            wait: None,
-            log_file: None,
-            verbose: false,
-        };
+        let mut read = Self { port: SSH_PORT, connect_timeout: DEFAULT_CONNECT_TIMEOUT, ..Self::default() };
         let unreadable = |error: lexopt::Error| wrong(error.to_string());
         while let Some(word) = words.next().map_err(unreadable)? {
             match word {

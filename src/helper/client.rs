@@ -178,7 +178,7 @@ mod tests {
     use crate::status::VpsStatus;
     use crate::terminal::Screen;
     use std::fs::File;
-    use std::io::{PipeWriter, Read as _, Write as _, pipe};
+    use std::io::{PipeReader, Read, Write as _, pipe};
     use std::os::unix::net::UnixStream;
 
     const SSH: &[u8] = b"SSH-2.0-OpenSSH_9.2\r\n";
@@ -192,18 +192,28 @@ mod tests {
         ["kohakuriver-proxy", "42", "22"].iter().chain(options).map(OsString::from).collect()
     }
 
+    /// A stdin from which these bytes come, and then the end.
+    fn saying(bytes: &[u8]) -> PipeReader {
+        let (stdin, mut says) = pipe().unwrap();
+        says.write_all(bytes).unwrap();
+        stdin
+    }
+
+    /// Everything up to the end.
+    fn rest(mut source: impl Read) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
     /// The answer to a client on pipes that said `first` and ended, and whether it prints that. `before` happens first.
     fn answered(first: &[u8], options: &[&str], before: impl FnOnce(&mut Client<'_>)) -> (bool, Vec<u8>) {
-        let ((stdin, mut says), (mut hears, stdout)) = (pipe().unwrap(), pipe().unwrap());
-        says.write_all(first).unwrap();
-        drop(says);
+        let (stdin, (hears, stdout)) = (saying(first), pipe().unwrap());
         let mut client = Client::new(stdin.as_fd(), stdout.as_fd(), arguments(options));
         before(&mut client);
         let is_printed = client.disconnect(&failure());
         drop(stdout);
-        let mut heard = Vec::new();
-        hears.read_to_end(&mut heard).unwrap();
-        (is_printed, heard)
+        (is_printed, rest(hears))
     }
 
     #[test]
@@ -235,9 +245,7 @@ mod tests {
 
     #[test]
     fn a_client_that_reads_no_more_prints_nothing() {
-        let (stdin, mut says) = pipe().unwrap();
-        says.write_all(SSH).unwrap();
-        let (hears, stdout) = pipe().unwrap();
+        let (stdin, (hears, stdout)) = (saying(SSH), pipe().unwrap());
         drop(hears);
         assert!(!Client::new(stdin.as_fd(), stdout.as_fd(), arguments(&[])).disconnect(&failure()));
     }
@@ -279,9 +287,7 @@ mod tests {
         let mut client = Client::new(ours.as_fd(), ours.as_fd(), arguments(&["--fdpass"]));
         assert!(!client.speaks() && client.disconnect(&failure()));
         let (_, passed) = sys::receive_descriptor(ssh.as_fd()).unwrap().unwrap();
-        let mut heard = Vec::new();
-        UnixStream::from(passed).read_to_end(&mut heard).unwrap();
-        assert_eq!(heard, disconnect::answer(&failure()));
+        assert_eq!(rest(UnixStream::from(passed)), disconnect::answer(&failure()));
     }
 
     /// As libssh does, which has one socket for both ends as well.
@@ -293,9 +299,7 @@ mod tests {
         ssh.shutdown(std::net::Shutdown::Write).unwrap();
         assert!(client.speaks() && client.disconnect(&failure()) && client.speaks());
         drop(ours);
-        let mut heard = Vec::new();
-        ssh.read_to_end(&mut heard).unwrap();
-        assert_eq!(heard, disconnect::answer(&failure()));
+        assert_eq!(rest(ssh), disconnect::answer(&failure()));
         let (ours, ssh) = UnixStream::pair().unwrap();
         drop(ssh);
         assert!(!Client::new(ours.as_fd(), ours.as_fd(), arguments(&[])).speaks(), "it has gone");
@@ -326,17 +330,11 @@ mod tests {
         assert_eq!(client.hear(Instant::now() + TO_END), SSH);
         says.write_all(b"more").unwrap();
         assert_eq!(client.hear(soon()), SSH);
-        assert_eq!(left(stdin, says), b"more");
+        drop(says);
+        assert_eq!(rest(&stdin), b"more");
         // A file can't wait for anything.
         let null = File::open("/dev/null").unwrap();
         assert_eq!(Client::new(null.as_fd(), stdout.as_fd(), arguments(&[])).hear(Instant::now() + TO_END), b"");
-    }
-
-    fn left(mut stdin: impl io::Read, says: PipeWriter) -> Vec<u8> {
-        drop(says);
-        let mut bytes = Vec::new();
-        stdin.read_to_end(&mut bytes).unwrap();
-        bytes
     }
 
     #[test]
@@ -344,15 +342,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let journal = Journal::on(Screen::None, false, Some(&log));
-        let (stdin, mut says) = pipe().unwrap();
-        says.write_all(SSH).unwrap();
-        drop(says);
-        let (mut hears, stdout) = pipe().unwrap();
+        let (stdin, (hears, stdout)) = (saying(SSH), pipe().unwrap());
         Client::new(stdin.as_fd(), stdout.as_fd(), arguments(&[])).tell(&failure(), &journal);
         drop(stdout);
-        let mut heard = Vec::new();
-        hears.read_to_end(&mut heard).unwrap();
-        assert_eq!(heard, disconnect::answer(&failure()));
+        assert_eq!(rest(hears), disconnect::answer(&failure()));
         assert!(std::fs::read_to_string(&log).unwrap().contains("VPS 42 is paused"));
     }
 }

@@ -78,15 +78,12 @@ fn hangs_up(tunnel: &mut dyn Carrier, watch: Watch<'_>, silence: Option<Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::carrier::tests::connection;
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn the_write_half_stays_open_until_sshd_is_silent() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let (mut server, _) = listener.accept().unwrap();
+        let (mut socket, mut server) = connection();
         server.write_all(b"Invalid SSH identification string.\r\n").unwrap();
         let began = Instant::now();
         let leaving = std::thread::spawn(move || leave(&mut socket));
@@ -99,10 +96,7 @@ mod tests {
 
     #[test]
     fn sends_the_farewell_shuts_down_and_waits_for_the_end() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let (mut server, _) = listener.accept().unwrap();
+        let (mut socket, mut server) = connection();
         server.write_all(&[b'x'; 100_000]).unwrap();
         let leaving = std::thread::spawn(move || leave(&mut socket));
         let mut heard = Vec::new();

@@ -262,31 +262,30 @@ fn pipe(
 ) -> Result<(), Failure> {
     // The client's identification decides how a failure before the server's first byte is reported, so it is read here
     // if it comes before that byte. An error of these two calls is met by the relay again, which says what it means.
+    let is_carried = client.is_carried();
+    let note_first_byte = || {
+        journal.clear();
+        if is_carried && !std::io::stderr().is_terminal() {
+            // This process may live for days now. A program that reads ssh's stderr must not wait for it.
+            sys::release_stderr();
+        }
+    };
     let ended = open::take_held(&mut tunnel);
     if ended.is_some() {
         journal.clear();
     } else if tunnel.early.is_empty() {
         let _ = watch.wait(&[(client.stdin(), PollFlags::IN), (tunnel.carrier.as_fd(), PollFlags::IN)], None);
     } else {
-        journal.clear();
-        if client.is_carried() && !std::io::stderr().is_terminal() {
-            // The first byte is here already.
-            sys::release_stderr();
-        }
+        note_first_byte();
     }
     let _ = send_all(&mut *tunnel.carrier, client.hear(Instant::now()), watch);
-    let is_carried = client.is_carried();
     let target = order.target.to_string();
     let ends = Ends { stdin: client.stdin(), stdout: client.stdout(), carrier: &mut *tunnel.carrier };
     let rules = Rules {
         first_byte_by: watch.deadline,
         until_first_byte: &|comes| {
             if comes {
-                journal.clear();
-            }
-            if comes && is_carried && !std::io::stderr().is_terminal() {
-                // This process may live for days now. A program that reads ssh's stderr must not wait for it.
-                sys::release_stderr();
+                note_first_byte();
             }
             journal.tick()
         },

@@ -201,9 +201,9 @@ pub(super) fn first_byte(tunnel: &mut Tunnel, watch: Watch<'_>) -> Result<(), Mu
     if !early.is_empty() {
         return Ok(());
     }
-    let arrived = if let Some(socket) = carrier.bare_socket() {
-        watch.wait_for(socket, PollFlags::IN).map_err(Mute::Interrupted)?;
-        watch.until_done(socket, PollFlags::IN, || sys::peek(socket, &mut [0]))
+    let arrived = if carrier.bare_socket().is_some() {
+        watch.wait_for(carrier.as_fd(), PollFlags::IN).map_err(Mute::Interrupted)?;
+        until_done(&mut **carrier, PollFlags::IN, watch, |carrier| sys::peek(carrier.as_fd(), &mut [0]))
     } else {
         early.resize(CHUNK, 0);
         let read = until_done(&mut **carrier, PollFlags::IN, watch, |carrier| carrier.receive(early));

@@ -146,7 +146,6 @@ mod tests {
     use crate::handshake::connect::Refused;
     use crate::handshake::problem::Explanation;
     use crate::route::ExchangeError;
-    use std::os::fd::AsFd;
 
     fn refused(status: u16, retry_after: Option<u64>) -> OpenError {
         let refused = Refused { status, retry_after, ..Refused::default() };
@@ -186,10 +185,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let journal = Journal::on(Screen::None, false, Some(&log));
-        let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
         let patience = Patience::new(Instant::now(), LAST_TRY + Duration::from_millis(500), &journal);
         // The time of a try is no limit of a pause.
-        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now(), beside: None };
+        let watch = Watch::at_most(Duration::ZERO);
         let starting = refused(503, Some(0));
         assert!(patience.pause(&starting, "it is starting", watch).unwrap());
         assert!(Instant::now() >= patience.ends() - LAST_TRY);
@@ -213,9 +211,7 @@ mod tests {
         soon.report("it is starting");
         assert_eq!(soon.tick(), Some(began + IDE_PATIENCE));
         assert!(!std::fs::read_to_string(&log).unwrap().contains("editor"));
-        let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
-        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now(), beside: None };
-        assert!(now.pause(&refused(503, Some(0)), "it is starting", watch).unwrap());
+        assert!(now.pause(&refused(503, Some(0)), "it is starting", Watch::at_most(Duration::ZERO)).unwrap());
         for _ in 0..2 {
             let told = std::fs::read_to_string(&log).unwrap();
             assert_eq!(told.matches("if your editor gives up now, connect again").count(), 1, "{told}");
@@ -233,11 +229,9 @@ mod tests {
     #[test]
     fn a_wait_that_outlasts_its_list_of_pauses_continues() {
         let journal = Journal::on(Screen::None, false, None);
-        let (ssh, _other_end) = crate::sys::socket_pair().unwrap();
-        let now = Instant::now();
-        let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: now + MAX_PAUSE, beside: None };
+        let watch = Watch::at_most(MAX_PAUSE);
         // Each pause is cut to a moment by the end of the wait.
-        let patience = Patience::new(now, LAST_TRY, &journal);
+        let patience = Patience::new(Instant::now(), LAST_TRY, &journal);
         for tries in [0, PAUSES.len(), usize::MAX - 1] {
             patience.tries.set(tries);
             assert!(!patience.pause(&refused(503, Some(2)), "it is starting", watch).unwrap(), "{tries}");

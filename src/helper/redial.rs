@@ -4,9 +4,9 @@
 //! connection becomes the tunnel's in two steps, since the position up to which the tunnel has delivered is known only
 //! once it reads nothing from the old connection any more.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -50,8 +50,9 @@ pub(super) struct Session {
 pub(super) struct Redial {
     /// Until it is needed for the first time.
     dialler: Option<Dialler>,
-    messages: Arc<Messages>,
-    /// A byte from here wakes the thread up, and one from there the relay.
+    orders: Sender<Order>,
+    news: Receiver<News>,
+    /// A byte from here tells the thread that there are orders, and one from there the relay that there is news.
     wake: OwnedFd,
     network: Option<NetworkChanges>,
     want: Want,
@@ -72,21 +73,6 @@ enum News {
     Over(SessionOver),
 }
 
-/// What the relay's thread and the dialling one have to tell each other. A byte over a socket says that there is something.
-#[derive(Default)]
-struct Messages {
-    orders: Mutex<VecDeque<Order>>,
-    news: Mutex<VecDeque<News>>,
-}
-
-fn put<T>(messages: &Mutex<VecDeque<T>>, message: T) {
-    messages.lock().unwrap_or_else(PoisonError::into_inner).push_back(message);
-}
-
-fn take<T>(messages: &Mutex<VecDeque<T>>) -> Option<T> {
-    messages.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-}
-
 impl Redial {
     /// A supply that dials nothing yet.
     ///
@@ -94,10 +80,11 @@ impl Redial {
     /// When the system has no descriptor left.
     pub(super) fn new(session: Session, away: Arc<Away>) -> io::Result<Self> {
         let (ours, theirs) = sys::socket_pair()?;
-        let messages = Arc::<Messages>::default();
+        let ((orders, received), (sender, news)) = (mpsc::channel(), mpsc::channel());
         let dialler = Dialler {
             session,
-            messages: Arc::clone(&messages),
+            orders: received,
+            news: sender,
             wake: theirs,
             away: Arc::clone(&away),
             n: 0,
@@ -105,11 +92,12 @@ impl Redial {
             want: Want::Nothing,
         };
         let network = NetworkChanges::listen().ok();
-        Ok(Self { dialler: Some(dialler), messages, wake: ours, network, want: Want::Nothing, away })
+        Ok(Self { dialler: Some(dialler), orders, news, wake: ours, network, want: Want::Nothing, away })
     }
 
     fn order(&mut self, order: Order) {
-        put(&self.messages.orders, order);
+        // Without a thread, nobody takes it.
+        let _ = self.orders.send(order);
         match self.dialler.take() {
             None => wake(&self.wake),
             // It ends with this process.
@@ -136,15 +124,15 @@ impl Supply for Redial {
 
     fn next(&mut self) -> Supplied {
         // The byte of a message that is left wakes the relay up again.
-        let news = take(&self.messages.news).or_else(|| {
+        let news = self.news.try_recv().or_else(|_| {
             drain(&self.wake);
-            take(&self.messages.news)
+            self.news.try_recv()
         });
         match news {
-            Some(News::Ready) => Supplied::Ready,
-            Some(News::Connection(fresh)) => Supplied::Connection(fresh),
-            Some(News::Over(over)) => Supplied::Over(over),
-            None => Supplied::Nothing,
+            Ok(News::Ready) => Supplied::Ready,
+            Ok(News::Connection(fresh)) => Supplied::Connection(fresh),
+            Ok(News::Over(over)) => Supplied::Over(over),
+            Err(_) => Supplied::Nothing,
         }
     }
 
@@ -184,7 +172,8 @@ fn drain(end: &OwnedFd) {
 /// The work of the thread.
 struct Dialler {
     session: Session,
-    messages: Arc<Messages>,
+    orders: Receiver<Order>,
+    news: Sender<News>,
     wake: OwnedFd,
     away: Arc<Away>,
     /// The number of the last try with a request.
@@ -246,7 +235,7 @@ impl Dialler {
 
     fn obey_all(&mut self) {
         drain(&self.wake);
-        while let Some(order) = take(&self.messages.orders) {
+        while let Ok(order) = self.orders.try_recv() {
             self.obey(order);
         }
     }
@@ -255,7 +244,7 @@ impl Dialler {
     fn next_order(&self) -> Order {
         loop {
             drain(&self.wake);
-            if let Some(order) = take(&self.messages.orders) {
+            if let Ok(order) = self.orders.try_recv() {
                 return order;
             }
             // Waiting doesn't fix an error of poll(2), so the next look comes at once.
@@ -264,7 +253,8 @@ impl Dialler {
     }
 
     fn tell(&self, news: News) {
-        put(&self.messages.news, news);
+        // The relay may be over.
+        let _ = self.news.send(news);
         wake(&self.wake);
     }
 

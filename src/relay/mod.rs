@@ -30,14 +30,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use crate::sys::BorrowedFd;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::sys::PollFlags;
-
 use crate::carrier::Carrier;
-use crate::sys;
+use crate::sys::{self, BorrowedFd, PollFlags};
 use direction::Direction;
 use ending::{Client, Ending, Party, Then};
 use port::{Inherited, Port};

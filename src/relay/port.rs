@@ -1,10 +1,9 @@
 //! The two ends of a direction: an inherited descriptor, or the carrier of the tunnel.
 
-use crate::sys::BorrowedFd;
 use std::io;
 
 use crate::carrier::Carrier;
-use crate::sys::{self, Kind};
+use crate::sys::{self, BorrowedFd, Kind};
 
 /// Most bytes that a writable terminal is sure to take without blocking: where it makes two columns of a line feed, only
 /// one byte is sure. [`sys::PIPE_ROOM`] is the same of a pipe.

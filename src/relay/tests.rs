@@ -7,7 +7,7 @@ use crate::carrier::tests::{is_idle, this_thread};
 use crate::sys::AsFd;
 use std::fs::File;
 use std::io::{PipeWriter, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 
@@ -60,11 +60,7 @@ impl Rig {
 
     /// A relay that reads `stdin` and writes `stdout`, whatever they are.
     fn between(engine: Engine, first_byte: Duration, server_passes_end_on: bool, stdin: File, stdout: File) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let (server, _) = listener.accept().unwrap();
-        server.set_read_timeout(Some(SOON)).unwrap();
+        let (socket, server) = connection();
         let (caught, signal) = std::io::pipe().unwrap();
         let mut carrier = socket.try_clone().unwrap();
         #[cfg(target_os = "linux")]
@@ -73,15 +69,7 @@ impl Rig {
             #[cfg(target_os = "linux")]
             id.send(this_thread()).unwrap();
             let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
-            let first_byte_by = Instant::now() + first_byte;
-            let rules = Rules {
-                first_byte_by,
-                until_first_byte: &|_| None,
-                beside: &|| None,
-                signal: Some(caught.as_fd()),
-                server_passes_end_on,
-                reader_goes_after: None,
-            };
+            let rules = Rules { signal: Some(caught.as_fd()), server_passes_end_on, ..rules(first_byte) };
             let direction = match engine {
                 Engine::Best => Direction::new,
                 Engine::Portable => |_: &Port<'_>, _: &Port<'_>, early| Direction::portable(early),
@@ -100,6 +88,29 @@ impl Rig {
         }
     }
 
+    /// A relay between pipes that waits for its sink. Its server has sent `bytes`, of which the last ones wait in the
+    /// socket.
+    #[cfg(target_os = "linux")]
+    fn with_full_sink(engine: Engine, bytes: &[u8]) -> Self {
+        let ((stdin_reader, stdin), (stdout, stdout_writer)) = (pipe(), pipe());
+        rustix::pipe::fcntl_setpipe_size(&stdout, 4096).unwrap();
+        let writes = stdout_writer.try_clone().unwrap();
+        let mut rig = Self::between(engine, SOON, true, stdin_reader, stdout_writer);
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        let mut server = rig.server.as_ref().unwrap();
+        server.write_all(first).unwrap();
+        // It takes nothing more off the socket.
+        until(writes.as_fd(), |flags| !flags.contains(PollFlags::OUT));
+        server.write_all(second).unwrap();
+        (rig.stdin, rig.stdout) = (Some(stdin), Some(stdout));
+        rig
+    }
+
+    /// What a test reads and writes.
+    fn take(&mut self) -> (File, File, TcpStream) {
+        (self.stdin.take().unwrap(), self.stdout.take().unwrap(), self.server.take().unwrap())
+    }
+
     fn end(self) -> End {
         let Self { stdin, stdout, server, signal, socket, relay, .. } = self;
         let end = relay.join().unwrap().unwrap();
@@ -108,12 +119,42 @@ impl Rig {
     }
 }
 
+/// Rules for a server whose first byte may take this long.
+fn rules<'fd>(first_byte: Duration) -> Rules<'fd> {
+    Rules {
+        first_byte_by: Instant::now() + first_byte,
+        until_first_byte: &|_| None,
+        beside: &|| None,
+        signal: None,
+        server_passes_end_on: true,
+        reader_goes_after: None,
+    }
+}
+
+/// Everything up to the end.
+fn rest(source: &mut impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    source.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Sends `bytes` up and, once all of them have arrived, down.
+fn there_and_back(engine: Engine, (mut stdin, mut stdout, mut server): (File, File, TcpStream), bytes: &[u8]) {
+    std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(bytes).unwrap());
+        scope.spawn(move || {
+            assert!(rest(&mut server) == bytes, "{engine:?}: up");
+            server.write_all(bytes).unwrap();
+        });
+        assert!(rest(&mut stdout) == bytes, "{engine:?}: down");
+    });
+}
+
 #[test]
 fn megabytes_go_through_unchanged_both_ways_at_once() {
     for engine in ENGINES {
         let mut rig = Rig::start(engine, SOON, true);
-        let (mut stdin, mut stdout) = (rig.stdin.take().unwrap(), rig.stdout.take().unwrap());
-        let mut server = rig.server.take().unwrap();
+        let (mut stdin, mut stdout, mut server) = rig.take();
         let mut server_writes = server.try_clone().unwrap();
         let bytes = pattern(8 << 20);
         // The server closes once it has both sent and received everything: its close ends the tunnel at once.
@@ -128,15 +169,11 @@ fn megabytes_go_through_unchanged_both_ways_at_once() {
                 done.wait();
             });
             scope.spawn(|| {
-                let mut received = Vec::new();
-                server.read_to_end(&mut received).unwrap();
-                assert!(received == bytes, "{engine:?}: up");
+                assert!(rest(&mut server) == bytes, "{engine:?}: up");
                 done.wait();
                 server.shutdown(Shutdown::Both).unwrap();
             });
-            let mut received = Vec::new();
-            stdout.read_to_end(&mut received).unwrap();
-            assert!(received == bytes, "{engine:?}: down");
+            assert!(rest(&mut stdout) == bytes, "{engine:?}: down");
         });
         assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
     }
@@ -149,8 +186,7 @@ fn pipes_of_one_page_are_enough() {
     use rustix::pipe::fcntl_setpipe_size;
     for engine in ENGINES {
         let mut rig = Rig::start(engine, SOON, true);
-        let (mut stdin, mut stdout) = (rig.stdin.take().unwrap(), rig.stdout.take().unwrap());
-        let mut server = rig.server.take().unwrap();
+        let (mut stdin, mut stdout, mut server) = rig.take();
         // A byte each way shows that the relay runs: it won't make the pipes larger any more.
         server.write_all(b"x").unwrap();
         stdout.read_exact(&mut [0]).unwrap();
@@ -159,24 +195,7 @@ fn pipes_of_one_page_are_enough() {
         for pipe in [stdin.as_fd(), stdout.as_fd()] {
             assert_eq!(fcntl_setpipe_size(pipe, 4096).unwrap(), 4096);
         }
-        let bytes = pattern(1 << 20);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                stdin.write_all(&bytes).unwrap();
-                drop(stdin);
-            });
-            scope.spawn(|| {
-                let mut back = server.try_clone().unwrap();
-                let mut received = Vec::new();
-                server.read_to_end(&mut received).unwrap();
-                assert!(received == bytes, "{engine:?}: up");
-                back.write_all(&received).unwrap();
-                back.shutdown(Shutdown::Both).unwrap();
-            });
-            let mut received = Vec::new();
-            stdout.read_to_end(&mut received).unwrap();
-            assert!(received == bytes, "{engine:?}: down");
-        });
+        there_and_back(engine, (stdin, stdout, server), &pattern(1 << 20));
         assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
     }
 }
@@ -187,8 +206,7 @@ fn pipes_of_one_page_are_enough() {
 fn pipes_stay_as_they_are_while_little_is_said() {
     use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
     let mut rig = Rig::start(Engine::Best, SOON, true);
-    let (mut stdin, mut stdout) = (rig.stdin.take().unwrap(), rig.stdout.take().unwrap());
-    let mut server = rig.server.take().unwrap();
+    let (mut stdin, mut stdout, mut server) = rig.take();
     let sizes = [stdin.as_fd(), stdout.as_fd()].map(|pipe| fcntl_setpipe_size(pipe, 8192).unwrap());
     for _ in 0..2 {
         let little = [b'x'; 4000];
@@ -207,8 +225,7 @@ fn pipes_stay_as_they_are_while_little_is_said() {
 fn pipes_get_larger_for_much() {
     use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
     let mut rig = Rig::start(Engine::Best, SOON, true);
-    let (mut stdin, mut stdout) = (rig.stdin.take().unwrap(), rig.stdout.take().unwrap());
-    let mut server = rig.server.take().unwrap();
+    let (mut stdin, mut stdout, mut server) = rig.take();
     for pipe in [stdin.as_fd(), stdout.as_fd()] {
         fcntl_setpipe_size(pipe, 32 * 1024).unwrap();
     }
@@ -240,15 +257,7 @@ fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
             let relay = scope.spawn(|| {
                 let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), carrier: &mut carrier };
                 // A tunnel with early bytes is not mute.
-                let first_byte_by = Instant::now() + if early.is_empty() { SOON } else { Duration::ZERO };
-                let rules = Rules {
-                    first_byte_by,
-                    until_first_byte: &|_| None,
-                    beside: &|| None,
-                    signal: None,
-                    server_passes_end_on: true,
-                    reader_goes_after: None,
-                };
+                let rules = rules(if early.is_empty() { SOON } else { Duration::ZERO });
                 run(ends, rules, early.to_vec())
             });
             let mut first = vec![0; early.len()];
@@ -259,9 +268,7 @@ fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
                 drop(stdin);
             });
             scope.spawn(|| {
-                let mut up = Vec::new();
-                server.read_to_end(&mut up).unwrap();
-                assert!(up == bytes, "up");
+                assert!(rest(&mut server) == bytes, "up");
                 server.write_all(&bytes).unwrap();
                 drop(server);
             });
@@ -278,9 +285,7 @@ fn a_server_that_closes_ends_it_while_stdin_stays_open() {
     for engine in ENGINES {
         let mut rig = Rig::start(engine, SOON, true);
         rig.server.take().unwrap().write_all(b"last words").unwrap();
-        let mut words = String::new();
-        rig.stdout.take().unwrap().read_to_string(&mut words).unwrap();
-        assert_eq!(words, "last words");
+        assert_eq!(rest(&mut rig.stdout.take().unwrap()), b"last words");
         assert!(rig.stdin.is_some());
         let end = rig.end();
         assert!(matches!(end, End::ServerClosed) && !end.is_mute(), "{engine:?}: {end:?}");
@@ -292,20 +297,15 @@ fn the_end_of_stdin_is_passed_on_and_the_reply_still_comes() {
     for engine in ENGINES {
         for server_passes_end_on in [true, false] {
             let mut rig = Rig::start(engine, SOON, server_passes_end_on);
-            let mut stdin = rig.stdin.take().unwrap();
+            let (mut stdin, mut stdout, mut server) = rig.take();
             stdin.write_all(b"question").unwrap();
             let ended = Instant::now();
             drop(stdin);
-            let mut server = rig.server.take().unwrap();
-            let mut question = String::new();
-            server.read_to_string(&mut question).unwrap();
-            assert_eq!(question, "question");
+            assert_eq!(rest(&mut server), b"question");
             assert!(server_passes_end_on || ended.elapsed() >= BOTH_ENDS_WINDOW, "stdout may have had its end, too");
             server.write_all(b"answer").unwrap();
             drop(server);
-            let mut answer = String::new();
-            rig.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
-            assert_eq!(answer, "answer");
+            assert_eq!(rest(&mut stdout), b"answer");
             assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
         }
     }
@@ -329,9 +329,7 @@ fn both_ends_gone_leave_the_write_half_open_for_a_farewell() {
         assert!(matches!(rig.end(), End::ReaderGone), "{engine:?}");
         socket.write_all(b"farewell").unwrap();
         drop(socket);
-        let mut heard = String::new();
-        server.read_to_string(&mut heard).unwrap();
-        assert_eq!(heard, "farewell", "{engine:?}");
+        assert_eq!(rest(&mut server), b"farewell", "{engine:?}");
     }
 }
 
@@ -377,18 +375,9 @@ fn ends_by_reset(rig: Rig, engine: Engine) {
 #[test]
 fn a_write_to_a_server_that_has_closed_is_no_error() {
     for engine in ENGINES {
-        let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
-        rustix::pipe::fcntl_setpipe_size(&stdout, 4096).unwrap();
-        let writes = stdout_writer.try_clone().unwrap();
-        let mut rig = Rig::between(engine, SOON, true, stdin_reader, stdout_writer);
-        let mut server = rig.server.take().unwrap();
         let bytes = pattern(32 * 1024);
-        let (first, second) = bytes.split_at(bytes.len() / 2);
-        server.write_all(first).unwrap();
-        // The relay waits for the sink, and takes nothing more off the socket.
-        until(writes.as_fd(), |flags| !flags.contains(PollFlags::OUT));
-        drop(writes);
-        server.write_all(second).unwrap();
+        let mut rig = Rig::with_full_sink(engine, &bytes);
+        let (mut stdin, mut stdout, server) = rig.take();
         drop(server);
         // The answer to "x" is a RST, which could otherwise overtake the FIN.
         until(rig.socket.as_fd(), |flags| flags.contains(PollFlags::RDHUP));
@@ -398,8 +387,7 @@ fn a_write_to_a_server_that_has_closed_is_no_error() {
         until(rig.socket.as_fd(), |flags| !flags.contains(PollFlags::ERR));
         stdin.write_all(b"for nobody").unwrap();
         assert!(is_idle(&rig.thread), "{engine:?}");
-        let mut received = Vec::new();
-        stdout.read_to_end(&mut received).unwrap();
+        let received = rest(&mut stdout);
         assert!(received == bytes, "{engine:?}: {} bytes came", received.len());
         assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
     }
@@ -483,18 +471,9 @@ fn until(fd: BorrowedFd<'_>, is_so: impl Fn(PollFlags) -> bool) {
 #[test]
 fn a_reset_that_a_write_meets_is_told_and_nothing_is_lost() {
     for engine in ENGINES {
-        let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
-        rustix::pipe::fcntl_setpipe_size(&stdout, 4096).unwrap();
-        let writes = stdout_writer.try_clone().unwrap();
-        let mut rig = Rig::between(engine, SOON, true, stdin_reader, stdout_writer);
-        let mut server = rig.server.take().unwrap();
         let bytes = pattern(32 * 1024);
-        let (first, second) = bytes.split_at(bytes.len() / 2);
-        server.write_all(first).unwrap();
-        // The relay waits for the sink, and takes nothing more off the socket.
-        until(writes.as_fd(), |flags| !flags.contains(PollFlags::OUT));
-        drop(writes);
-        server.write_all(second).unwrap();
+        let mut rig = Rig::with_full_sink(engine, &bytes);
+        let (mut stdin, mut stdout, server) = rig.take();
         // A RST could otherwise overtake the last of it.
         let (mut unread, last) = (vec![0; bytes.len()], &bytes[bytes.len() - 100..]);
         while !sys::peek(rig.socket.as_fd(), &mut unread).is_ok_and(|count| unread[..count].ends_with(last)) {
@@ -504,8 +483,7 @@ fn a_reset_that_a_write_meets_is_told_and_nothing_is_lost() {
         until(rig.socket.as_fd(), |flags| flags.contains(PollFlags::ERR));
         stdin.write_all(b"x").unwrap();
         until(rig.socket.as_fd(), |flags| !flags.contains(PollFlags::ERR));
-        let mut received = Vec::new();
-        stdout.read_to_end(&mut received).unwrap();
+        let received = rest(&mut stdout);
         assert!(received == bytes, "{engine:?}: {} bytes came", received.len());
         ends_by_reset(rig, engine);
     }
@@ -556,9 +534,7 @@ fn a_passed_socket_is_the_tunnel_and_blocks() {
     drop(socket);
     server.write_all(b"the stream").unwrap();
     drop(server);
-    let mut stream = String::new();
-    TcpStream::from(passed).read_to_string(&mut stream).unwrap();
-    assert_eq!(stream, "the stream");
+    assert_eq!(rest(&mut TcpStream::from(passed)), b"the stream");
 }
 
 #[test]

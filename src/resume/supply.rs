@@ -102,9 +102,7 @@ pub trait Supply: Send {
     fn next(&mut self) -> Supplied;
 
     /// Continues with the connection that is [`Supplied::Ready`]: the peer's stream was delivered up to this position.
-    fn start(&mut self, delivered: u64) {
-        let _ = delivered;
-    }
+    fn start(&mut self, _delivered: u64) {}
 
     /// Whether the network has changed since the last call.
     fn network_has_changed(&mut self) -> bool {
@@ -117,9 +115,7 @@ pub trait Supply: Send {
     }
 
     /// Does what is due.
-    fn act(&mut self, now: Instant) {
-        let _ = now;
-    }
+    fn act(&mut self, _now: Instant) {}
 
     /// The session needs no connection any more.
     fn stop(&mut self) {}
@@ -130,8 +126,7 @@ pub trait Supply: Send {
     }
 
     /// Notes how much memory the unacknowledged bytes of this end take. Returns how much they may take.
-    fn note_memory(&mut self, bytes: usize) -> usize {
-        let _ = bytes;
+    fn note_memory(&mut self, _bytes: usize) -> usize {
         MOST_WINDOW
     }
 
@@ -142,7 +137,5 @@ pub trait Supply: Send {
     }
 
     /// The session is over.
-    fn ended(&mut self, reason: Reason) {
-        let _ = reason;
-    }
+    fn ended(&mut self, _reason: Reason) {}
 }

@@ -177,6 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_repeated_until_it_has_a_result() {
+        use io::ErrorKind as E;
+        let ((mut socket, mut server), (mut quiet, _peer)) = (connection(), connection());
+        server.write_all(b"x").unwrap();
+        let watch = Watch::at_most(LIMIT);
+        let mut results = vec![Ok(7), Err(E::WouldBlock), Err(E::Interrupted), Err(E::Interrupted)];
+        let call = |_: &mut dyn Carrier| results.pop().unwrap().map_err(io::Error::from);
+        assert_eq!(until_done(&mut socket, PollFlags::IN, watch, call).unwrap().unwrap(), 7);
+        let failed = until_done(&mut socket, PollFlags::IN, watch, |_| Err::<(), _>(E::BrokenPipe.into()));
+        assert_eq!(failed.unwrap().unwrap_err().kind(), E::BrokenPipe);
+        let soon = Watch::at_most(Duration::from_millis(5));
+        let waits = until_done(&mut quiet, PollFlags::IN, soon, |_| Err::<(), _>(E::WouldBlock.into()));
+        assert!(matches!(waits, Err(Interrupted::Deadline)));
+    }
+
+    #[test]
     fn a_bare_socket_keeps_every_byte_behind_the_answer() {
         let (mut socket, mut server) = connection();
         server.write_all(&answer()).unwrap();

@@ -90,12 +90,12 @@ fn of_fault(fault: &UpstreamFault, origin: &Origin, upstream: &Upstream) -> Fail
                 .cause(upstream.place())
                 .hint(hint_of_refusal(refused, origin, upstream))
         }
-        UpstreamFault::Socks(Code::NotAllowed) => {
+        UpstreamFault::Socks(Code::NOT_ALLOWED) => {
             because(format!("{named} refused to connect to {server}")).hint(hint_of_closed(origin, upstream))
         }
-        UpstreamFault::Socks(Code::CommandNotSupported) => because(format!("{named} does not open tunnels"))
+        UpstreamFault::Socks(Code::COMMAND_NOT_SUPPORTED) => because(format!("{named} does not open tunnels"))
             .hint(format!("ask its admin; to connect without it, {without}")),
-        UpstreamFault::Socks(Code::AddressNotSupported) if !upstream.resolves() => {
+        UpstreamFault::Socks(Code::ADDRESS_NOT_SUPPORTED) if !upstream.resolves() => {
             because(format!("{named} cannot reach {server}"))
                 .hint(format!("let it resolve the name: name it as {}", named_as(ProxyScheme::Socks5h, upstream)))
         }

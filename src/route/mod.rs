@@ -84,17 +84,13 @@ impl Route {
 /// # Errors
 /// When there is no connection, its other end is not trusted, or `watch` ends the wait.
 pub fn connect(origin: &Origin, route: &Route, watch: Watch<'_>) -> Result<Box<dyn Carrier>, RouteError> {
-    let config = || ClientConfig::load(&route.trust).map_err(RouteError::Settings);
-    match (&route.upstream, origin.scheme) {
-        (None, Scheme::Http) => Ok(Box::new(dial::connect(&origin.host, origin.port, watch)?)),
-        (None, Scheme::Https) => {
-            let socket = dial::connect(&origin.host, origin.port, watch)?;
-            Ok(Box::new(secure(socket, &config()?, &origin.host, watch)?))
-        }
-        (Some(upstream), Scheme::Http) => through::through(upstream, &route.trust, origin, watch),
-        (Some(upstream), Scheme::Https) => {
-            let below = through::through(upstream, &route.trust, origin, watch)?;
-            Ok(Box::new(secure(below, &config()?, &origin.host, watch)?))
-        }
+    let below: Box<dyn Carrier> = match &route.upstream {
+        None => Box::new(dial::connect(&origin.host, origin.port, watch)?),
+        Some(upstream) => through::through(upstream, &route.trust, origin, watch)?,
+    };
+    if origin.scheme == Scheme::Http {
+        return Ok(below);
     }
+    let config = ClientConfig::load(&route.trust).map_err(RouteError::Settings)?;
+    Ok(Box::new(secure(below, &config, &origin.host, watch)?))
 }

@@ -11,28 +11,12 @@ fn never_waits(end: &File) {
 #[test]
 fn pipes_that_somebody_made_non_blocking_lose_nothing() {
     for engine in ENGINES {
-        let ((stdin_reader, mut stdin), (mut stdout, stdout_writer)) = (pipe(), pipe());
+        let ((stdin_reader, stdin), (stdout, stdout_writer)) = (pipe(), pipe());
         never_waits(&stdin_reader);
         never_waits(&stdout_writer);
         let mut rig = Rig::between(engine, SOON, true, stdin_reader, stdout_writer);
-        let mut server = rig.server.take().unwrap();
-        let bytes = pattern(2 << 20);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                stdin.write_all(&bytes).unwrap();
-                drop(stdin);
-            });
-            scope.spawn(|| {
-                let mut received = Vec::new();
-                server.read_to_end(&mut received).unwrap();
-                assert!(received == bytes, "{engine:?}: up");
-                server.write_all(&bytes).unwrap();
-                drop(server);
-            });
-            let mut received = Vec::new();
-            stdout.read_to_end(&mut received).unwrap();
-            assert!(received == bytes, "{engine:?}: down");
-        });
+        let server = rig.server.take().unwrap();
+        there_and_back(engine, (stdin, stdout, server), &pattern(2 << 20));
         assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
     }
 }
@@ -98,9 +82,7 @@ fn a_terminal_that_hangs_up_is_the_end_of_stdin() {
         assert_eq!(server.read(&mut [0]).unwrap(), 0, "{engine:?}");
         server.write_all(b"the reply").unwrap();
         drop(server);
-        let mut reply = String::new();
-        stdout.read_to_string(&mut reply).unwrap();
-        assert_eq!(reply, "the reply", "{engine:?}");
+        assert_eq!(rest(&mut stdout), b"the reply", "{engine:?}");
         assert!(matches!(rig.end(), End::ServerClosed), "{engine:?}");
     }
 }
@@ -157,14 +139,7 @@ fn where_the_system_doesnt_tell_the_reader_goes_some_time_after_stdin() {
         std::thread::scope(|scope| {
             let relay = scope.spawn(|| {
                 let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout_writer.as_fd(), carrier: &mut carrier };
-                let rules = Rules {
-                    first_byte_by: Instant::now() + SOON,
-                    until_first_byte: &|_| None,
-                    beside: &|| None,
-                    signal: None,
-                    server_passes_end_on,
-                    reader_goes_after: Some(after),
-                };
+                let rules = Rules { server_passes_end_on, reader_goes_after: Some(after), ..rules(SOON) };
                 run(ends, rules, Vec::new())
             });
             server.write_all(b"x").unwrap();

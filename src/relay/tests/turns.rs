@@ -107,24 +107,14 @@ impl Carrier for Hoard {
 #[test]
 fn a_turn_that_ends_early_leaves_nothing_behind() {
     let (stdin_reader, _stdin) = pipe();
-    let path = std::env::temp_dir().join(format!("kohakuriver-turn-{}", std::process::id()));
-    let stdout = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-    std::fs::remove_file(path).unwrap();
+    let stdout = tempfile::tempfile().unwrap();
     let (socket, mut server) = connection();
     let bytes = (1 << 20) + 500;
     let mut carrier = Hoard { socket, held: bytes - 1 };
     std::thread::scope(|scope| {
         let relay = scope.spawn(|| {
             let ends = Ends { stdin: stdin_reader.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
-            let rules = Rules {
-                first_byte_by: Instant::now() + SOON,
-                until_first_byte: &|_| None,
-                beside: &|| None,
-                signal: None,
-                server_passes_end_on: true,
-                reader_goes_after: None,
-            };
-            run(ends, rules, vec![])
+            run(ends, rules(SOON), vec![])
         });
         server.write_all(b"x").unwrap();
         let deadline = Instant::now() + SOON;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, waitid, waitpid};
 use signal_hook::consts::{SIGCHLD, SIGCONT};
+use signal_hook::iterator::Signals;
 
-use super::caught::CaughtSignals;
 use super::ignored::not_ignored;
 use super::poll::socket_pair;
 use super::signals::END;
@@ -38,7 +38,7 @@ pub fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
     let mut passed_on = not_ignored(&END);
     // Ctrl-Z stops both, and `fg` continues both: this program must not look before the child continues.
     passed_on.push(SIGCONT);
-    let mut caught = CaughtSignals::catch(&[&[SIGCHLD], passed_on.as_slice()].concat())?;
+    let mut caught = Signals::new([&[SIGCHLD], passed_on.as_slice()].concat())?;
     let child = command.spawn()?;
     // No wait has reaped the child, so no other process has its id.
     let child = pid(child.id()).ok_or(io::ErrorKind::InvalidData)?;
@@ -53,8 +53,7 @@ pub fn run_as_child(command: &mut Command) -> io::Result<ExitStatus> {
             Some((_, status)) => return Ok(ExitStatus::from_raw(status.as_raw())),
             None => {}
         }
-        let came = caught.wait()?;
-        for signal in came.into_iter().filter(|signal| passed_on.contains(signal)) {
+        for signal in caught.wait().filter(|signal| passed_on.contains(signal)) {
             if let Some(signal) = Signal::from_named_raw(signal) {
                 let _ = kill_process(child, signal);
             }

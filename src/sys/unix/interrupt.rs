@@ -1,14 +1,18 @@
-//! Signals that ask for the end, for code that waits in a runtime.
+//! Signals that ask for the end, for code that waits in a runtime, and for code that waits for nothing.
 
 use std::future::pending;
+use std::io;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::register_conditional_default;
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ignored::not_ignored;
+use super::signals::END;
 
 /// Ctrl-C, a hangup, and what kill(1) sends. Ctrl-\ ends the process at once.
 const INTERRUPTS: [i32; 3] = [SIGINT, SIGHUP, SIGTERM];
@@ -34,6 +38,20 @@ pub async fn interrupted() {
         () = second => {}
         () = third => {}
     }
+}
+
+/// From now on, a signal that asks for the end runs `clean_up` before it ends this process.
+///
+/// # Errors
+/// Those of `socketpair(2)`, `sigaction(2)` and of starting a thread.
+pub fn before_an_end_signal(clean_up: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let mut caught = Signals::new(not_ignored(&END))?;
+    let wait = move || {
+        let Some(signal) = caught.forever().next() else { return };
+        clean_up();
+        let _ = emulate_default_handler(signal);
+    };
+    std::thread::Builder::new().name("signal".to_owned()).spawn(wait).map(drop)
 }
 
 /// Whether no [`Listener`] exists, so that a signal ends the process.

@@ -17,19 +17,17 @@ pub const CAN_SPLICE: bool = cfg!(target_os = "linux");
 ///
 /// # Errors
 /// Those of `splice(2)`; `Unsupported` where the system has none.
-#[cfg(target_os = "linux")]
 pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
-    use rustix::pipe::SpliceFlags;
-    Ok(rustix::pipe::splice(from, None, to, None, length, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
-}
-
-/// Elsewhere there is no splice; its callers copy.
-///
-/// # Errors
-/// Always.
-#[cfg(not(target_os = "linux"))]
-pub fn splice(_from: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io::Result<usize> {
-    Err(io::ErrorKind::Unsupported.into())
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::pipe::SpliceFlags;
+        Ok(rustix::pipe::splice(from, None, to, None, length, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (from, to, length);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// Writes to a pipe as much as there is room for, also if it is in blocking mode. `None` if the system can't do that: Linux

@@ -30,45 +30,23 @@ mod text;
 
 pub use std::os::windows::io::{BorrowedSocket as BorrowedFd, OwnedSocket as OwnedFd};
 
-pub use absent::{
-    CAN_PASS_DESCRIPTORS, CAN_SPLICE, HAS_LOCAL_SOCKETS, NetworkChanges, PIPE_ROOM, SEES_READERS_GO, cannot_splice,
-    close_all_but_stdio, enlarge_pipe, is_same, pass_descriptor, release_stderr, release_stdio, splice, stdio_of,
-    write_at_once,
-};
+pub use absent::*;
 #[cfg(feature = "cli")]
-pub use access::{
-    check_usable_folder, check_writable, inherit_owner_and_permissions, is_executable, make_private,
-    mode_that_ssh_refuses, others_may_write, temporary_folder,
-};
-pub use advice::{
-    ACCEPTED_BY_SSH, COMPLETED_SHELLS, FIND_HOME, FIND_HOME_COMMAND, HAS_MANUALS, NO_HOME, TEMPORARY_FOLDER,
-    WHERE_COMPLETIONS_GO, edit_at, give_access, list, list_ssh_folder, local_command, make_own, mend_link, move_away,
-    set_temporary_folder, show_access, show_access_to_ssh_folder, show_clock, show_disks, show_host_key,
-    show_public_keys, start_agent, users_shell,
-};
-pub use children::{
-    INSTALL_SSH, SSH_ASKS_FOR_HOST_KEYS, SSH_NEEDS_A_SHELL, ask_to_end, become_program, end_like, end_of, in_own_group,
-    run_as_child, shell, system_program,
-};
-pub use descriptors::{AsFd, is_out_of_descriptors};
-pub use files::{
-    NULL_FILE, append_privately, create_private_folder, create_private_folder_all, file_identity, has_other_names,
-    is_own_file, is_trusted, is_trusted_secret, mode_open_to_others, open_folder, open_regular, private, try_lock,
-};
+pub use access::*;
+pub use advice::*;
+pub use children::*;
+pub use descriptors::*;
+pub use files::*;
 #[cfg(feature = "cli")]
-pub use interrupt::{before_an_end_signal, interrupted};
+pub use interrupt::*;
 #[cfg(feature = "cli")]
-pub use local::{LocalStream, connect_locally};
-pub use poll::{PollFd, PollFlags, entry, is_gone, poll, socket_pair};
-pub use process::{SEES_PARENT, host_name, parent_id};
-pub use pump::{OUTPUT_DELAY, readable};
-pub use signals::EndSignals;
-pub use sockets::{
-    Connecting, answer, connect, end_writing, peek, peer_address, receive, receive as read, reset_on_close, send,
-    send as write, set_blocking, shut, tune,
-};
-pub use stdio::Stdio;
-#[cfg(feature = "cli")]
-pub use terminal::SilentTerminal;
-pub use terminal::{is_raw_terminal, takes_line_feeds_as_they_are, terminal_size};
-pub use text::os_string;
+pub use local::*;
+pub use poll::*;
+pub use process::*;
+pub use pump::*;
+pub use signals::*;
+pub use sockets::*;
+pub use sockets::{receive as read, send as write};
+pub use stdio::*;
+pub use terminal::*;
+pub use text::*;
