@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::gateway::{Gateway, NODE, inventory, name_of, running};
+use crate::support::gateway::{Gateway, NODE, name_of};
 use crate::support::home::Home;
 use crate::support::processes::falls_to;
 use crate::support::run::{DEADLINE, Outcome, Run};
 use crate::support::scene::{ID, Mode, destination, helper_command};
 use crate::support::sshd::Sshd;
-use crate::support::tools::{GATEWAY, HELPER, tool};
+use crate::support::tools::{GATEWAY, HELPER};
 use crate::support::watched::{ask, connect};
 
 fn report(home: &Home, log: &Path, options: &[&str]) -> Outcome {
@@ -30,18 +30,16 @@ fn rows(home: &Home, log: &Path, options: &[&str]) -> Vec<Value> {
 fn sessions_of_ssh_are_listed_and_summed() {
     let (home, sshd) = (Home::new(), Sshd::start());
     let log = home.join("audit.log");
-    let inventory = inventory(&[running(ID, sshd.port)]);
-    let gateway = Gateway::with_inventory_and(&inventory, &["--audit-log", log.to_str().unwrap()]);
+    let gateway = Gateway::before_and(sshd.port, &["--audit-log", log.to_str().unwrap()]);
     let command = helper_command(HELPER, Mode::Stdio, gateway.address);
-    let config = sshd.write_ssh_config(&home, "config", &command, Mode::Stdio);
-    let ssh = |remote: &str| Run::new(tool("ssh"), &home).arg("-F").arg(&config).arg(destination()).arg(remote);
+    let ssh = |remote: &str| sshd.ssh(&home, &command, Mode::Stdio).arg(destination()).arg(remote);
     for status in [0, 7, 0] {
         ssh(&format!("head -c 100000 /dev/zero; exit {status}")).output().exits(status);
     }
     let mut hanging = ssh("echo here; cat").stdin_open().start();
-    hanging.wait_for("the shell", DEADLINE, |seen| (seen.stdout == b"here\n").then_some(()));
+    hanging.wait_for_all_of("here\n");
     for target in ["1:22", "trainer.kohakuriver:22"] {
-        ask(&gateway, &connect(target));
+        ask(&gateway, connect(target));
     }
     let has = |text: &str| std::fs::read_to_string(&log).unwrap().matches(text).count();
     let missing = || 9 - has("\"opened\"").min(4) - has("\"closed\"").min(3) - has("\"refused\"").min(2);

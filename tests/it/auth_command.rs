@@ -1,12 +1,10 @@
 //! `kohakuriver auth`: what is asked of the Host before anything is stored, and that nothing shows a token.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::support::home::{Home, set_mode};
+use crate::support::home::{Home, mode, set_mode};
 use crate::support::life_host::{LifeHost, MADE, OPERATOR, PASSWORD, USER};
 use crate::support::run::{DEADLINE, Outcome, Run};
 use crate::support::tools::{CLI, sh_quote, tool};
@@ -17,14 +15,6 @@ fn host() -> LifeHost {
     let host = LifeHost::start(22022);
     host.change(|state| state.auth = true);
     host
-}
-
-fn stored(home: &Home) -> Value {
-    serde_json::from_slice(&fs::read(home.join(FILE)).unwrap()).unwrap()
-}
-
-fn mode(home: &Home) -> u32 {
-    fs::metadata(home.join(FILE)).unwrap().permissions().mode() & 0o777
 }
 
 /// Nothing that was printed is a secret.
@@ -46,7 +36,10 @@ fn a_token_is_stored_once_the_host_knows_it() {
 
     let outcome = login(USER);
     keeps_secrets(&outcome).succeeds().prints_nothing().says(&["logged in to ", " as user1 (user); the token is in "]);
-    assert_eq!((stored(&home), mode(&home)), (json!({ "token": USER, "username": "user1", "role": "user" }), 0o600));
+    assert_eq!(
+        (home.json(FILE), mode(&home.join(FILE))),
+        (json!({ "token": USER, "username": "user1", "role": "user" }), 0o600)
+    );
     // The stored token works, and a failure keeps it.
     let status = host.run(&home, &["auth", "status"]).output();
     keeps_secrets(&status).succeeds().says_nothing().prints(&format!(
@@ -56,11 +49,11 @@ fn a_token_is_stored_once_the_host_knows_it() {
     ));
     for wrong in ["wrong-token", "", "two words", "\u{e4}"] {
         login(wrong).check_fails();
-        assert_eq!(stored(&home)["token"], USER);
+        assert_eq!(home.json(FILE)["token"], USER);
     }
     set_mode(&home.join(FILE), 0o644);
     login(OPERATOR).succeeds();
-    assert_eq!((stored(&home)["username"].clone(), mode(&home)), (json!("operator1"), 0o600));
+    assert_eq!((home.json(FILE)["username"].clone(), mode(&home.join(FILE))), (json!("operator1"), 0o600));
     // A file of another user is not written.
     fs::remove_file(home.join(FILE)).unwrap();
     fs::create_dir(home.join(FILE)).unwrap();
@@ -86,10 +79,10 @@ fn a_password_makes_a_token_and_logout_revokes_it() {
     assert!(!home.join(FILE).exists());
 
     keeps_secrets(&login("operator1", PASSWORD)).succeeds().says(&[" as operator1 (operator); the token is in "]);
-    let file = stored(&home);
+    let file = home.json(FILE);
     assert_eq!((&file["token"], &file["token_id"], &file["role"]), (&json!(MADE), &json!(7), &json!("operator")));
     assert!(file["token_name"].as_str().unwrap().starts_with("kohakuriver on "), "{file}");
-    assert_eq!(mode(&home), 0o600);
+    assert_eq!(mode(&home.join(FILE)), 0o600);
 
     let outcome = host.run(&home, &["auth", "logout"]).output();
     keeps_secrets(&outcome).succeeds().says(&["logged out of "]);
@@ -118,12 +111,12 @@ fn a_token_that_has_to_be_revoked_stays_if_it_cannot_be() {
     let (home, host) = (Home::new(), host());
     let login = ["auth", "login", "--username", "operator1", "--password-stdin", "--token-name", "laptop"];
     host.run(&home, &login).stdin(format!("{PASSWORD}\n")).output().succeeds();
-    assert_eq!(stored(&home)["token_name"], "laptop");
+    assert_eq!(home.json(FILE)["token_name"], "laptop");
     // Another Host's token stays.
     Run::new(CLI, &home).args(["-P", "1", "auth", "logout", "--revoke"]).output().succeeds().says(&["not logged in"]);
     assert!(home.join(FILE).exists());
     let unreachable = Home::new();
-    unreachable.write(FILE, stored(&home).to_string());
+    unreachable.write(FILE, home.json(FILE).to_string());
     let logout = Run::new(CLI, &unreachable).args(["auth", "logout", "--revoke"]).env("KOHAKURIVER_PORT", "1");
     let outcome = logout.output();
     assert!(unreachable.join(FILE).exists());
@@ -215,10 +208,14 @@ fn a_terminal_shows_the_name_and_not_what_is_secret() {
     let (home, host) = (Home::new(), host());
     let on_a_terminal = |typed: &str| {
         let command = format!("stty echo; {} auth login; echo status=$?; stty -a", sh_quote(CLI));
-        let run = Run::new(tool("script"), &home)
-            .env("KOHAKURIVER_HOST", "127.0.0.1")
-            .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
-            .args(["-q", "-E", "never", "-c", &command, "/dev/null"]);
+        let run = Run::new(tool("script"), &home).on_host(host.peer.address.port()).args([
+            "-q",
+            "-E",
+            "never",
+            "-c",
+            &command,
+            "/dev/null",
+        ]);
         let mut process = run.stdin_open().start();
         for (number, line) in typed.split_inclusive('\n').enumerate() {
             // The terminal itself would show text that is typed before the question.
@@ -228,7 +225,7 @@ fn a_terminal_shows_the_name_and_not_what_is_secret() {
                 let text = String::from_utf8_lossy(&seen.stdout);
                 questions.iter().any(|question| text.contains(question)).then_some(())
             });
-            process.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+            process.types(line);
         }
         let outcome = process.finish();
         let text = outcome.text();
@@ -239,11 +236,11 @@ fn a_terminal_shows_the_name_and_not_what_is_secret() {
     };
     let text = on_a_terminal(&format!("operator1\n{PASSWORD}\n"));
     assert!(text.contains("logged in to ") && text.contains("status=0"), "{text}");
-    assert_eq!(stored(&home)["token"], MADE);
+    assert_eq!(home.json(FILE)["token"], MADE);
     let text = on_a_terminal(&format!("\n{USER}\n"));
     assert!(text.contains(" as user1 (user)") && text.contains("status=0"), "{text}");
     // Ctrl-C in the middle.
     let text = on_a_terminal("operator1\nhalf\u{3}\n");
     assert!(text.contains("nothing was done") && text.contains("status=130"), "{text}");
-    assert_eq!(stored(&home)["token"], USER);
+    assert_eq!(home.json(FILE)["token"], USER);
 }

@@ -119,9 +119,7 @@ fn broken_login_files() {
         let home = Home::new();
         home.write(".kohakuriver/auth.json", text);
         for (program, args, status) in programs() {
-            let run = Run::new(program, &home).args(&args).env("KOHAKURIVER_HOST", "127.0.0.1");
-            let run = run.env("KOHAKURIVER_PORT", refusing.port.to_string());
-            let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", refusing.port.to_string()).output();
+            let outcome = Run::new(program, &home).args(&args).on_host(refusing.port).through(refusing.port).output();
             let texts = ["cannot use the stored token", "auth.json", "kohakuriver auth login"];
             outcome.exits(status).prints_nothing().within(10).says(&texts);
         }
@@ -186,8 +184,7 @@ fn a_host_whose_answers_are_no_json() {
             (&["vps", "status", ID], 1),
             (&["node", "list"], 1),
         ] {
-            let run = Run::new(CLI, &home).args(args).env("KOHAKURIVER_HOST", "127.0.0.1");
-            let outcome = run.env("KOHAKURIVER_PORT", api.address.port().to_string()).output();
+            let outcome = Run::new(CLI, &home).args(args).on_host(api.address.port()).output();
             outcome.exits(status).prints_nothing().within(20);
             outcome.says(&["kohakuriver: ", "  caused by: ", &api.address.to_string()]);
             outcome
@@ -222,8 +219,7 @@ fn a_proxy_that_hangs() {
 fn a_host_that_hangs() {
     let api = hanging();
     let home = Home::new();
-    let run = Run::new(CLI, &home).args(["vps", "connect", ID]).env("KOHAKURIVER_HOST", "127.0.0.1");
-    let outcome = run.env("KOHAKURIVER_PORT", api.address.port().to_string()).output();
+    let outcome = Run::new(CLI, &home).args(["vps", "connect", ID]).on_host(api.address.port()).output();
     outcome.exits(255).prints_nothing().within(30).says(&["kohakuriver: ", "  caused by: ", "  hint: "]);
     drop(api);
 }

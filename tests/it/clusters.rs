@@ -68,7 +68,7 @@ fn from_nothing_to_ssh_in_either_order() {
         two.run(&["ssh", "config", "--write"]).output().succeeds();
         each_name_leads_to_its_own(&two);
         // The list for IDEs has all.
-        let conf = two.read(".ssh/kohakuriver.conf");
+        let conf = two.home.read(".ssh/kohakuriver.conf");
         for host in ["trainer.kohakuriver", "trainer.lab.kohakuriver"] {
             assert!(conf.lines().any(|line| line == format!("Host {host}")), "{host}\n{conf}");
         }
@@ -76,7 +76,7 @@ fn from_nothing_to_ssh_in_either_order() {
         for args in [&["--cluster", "lab", "ssh", "config", "--write"][..], &["ssh", "config", "--write"]] {
             two.run(args).output().succeeds().says(&["nothing to change"]);
         }
-        assert_eq!(two.read(".ssh/kohakuriver.conf"), conf);
+        assert_eq!(two.home.read(".ssh/kohakuriver.conf"), conf);
     }
 }
 
@@ -284,7 +284,7 @@ fn scp_to_both_at_once() {
     });
     for number in 0..3 {
         for name in ["work", "lab"] {
-            assert_eq!(two.read(&format!("to/{name}-{number}")), name);
+            assert_eq!(two.home.read(&format!("to/{name}-{number}")), name);
         }
     }
     assert_eq!((two.work.sshd.connections() >= 3, two.lab.sshd.connections() >= 3), (true, true));
@@ -292,7 +292,7 @@ fn scp_to_both_at_once() {
     // From the one to the other.
     let both = two.client("scp").arg("-3").arg(format!("trainer.kohakuriver:{}", path("from/work")));
     both.arg(format!("trainer.lab.kohakuriver:{}", path("to/across"))).output().succeeds();
-    assert_eq!(two.read("to/across"), "work");
+    assert_eq!(two.home.read("to/across"), "work");
     // By our own command.
     let to = |host: &str, name: &str| format!("{host}:{}", path(name));
     for (before, host, site) in [

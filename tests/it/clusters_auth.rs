@@ -2,12 +2,11 @@
 //! default cluster's Host alone.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::home::{Home, set_mode};
+use crate::support::home::{Home, mode, set_mode};
 use crate::support::life_host::{LifeHost, MADE, OPERATOR, PASSWORD, USER, vps};
 use crate::support::run::{Outcome, Run};
 use crate::support::tools::CLI;
@@ -25,11 +24,7 @@ struct Two {
 
 impl Two {
     fn new() -> Self {
-        let host = || {
-            let host = LifeHost::with(vps("running", "docker", 22022));
-            host.change(|state| state.auth = true);
-            host
-        };
+        let host = || LifeHost::with_users(vps("running", "docker", 22022));
         Self { home: Home::new(), work: host(), lab: host() }
     }
 
@@ -57,17 +52,9 @@ impl Two {
         }
     }
 
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.home.join(name)).unwrap_or_default()
-    }
-
-    fn json(&self, name: &str) -> Value {
-        serde_json::from_str(&self.read(name)).unwrap()
-    }
-
     /// What both files of tokens, the configuration and the entries have in them.
     fn files(&self) -> [String; 5] {
-        [AUTH, OURS, CONFIG, ".ssh/config", ".ssh/kohakuriver.conf"].map(|name| self.read(name))
+        [AUTH, OURS, CONFIG, ".ssh/config", ".ssh/kohakuriver.conf"].map(|name| self.home.read(name))
     }
 }
 
@@ -93,13 +80,13 @@ fn each_host_gets_its_own_token() {
     let said = two.login(false, &["--token-stdin"], OPERATOR);
     said.succeeds().prints_nothing().says(&["logged in to ", " as operator1 (operator); the token is in ", AUTH]);
     // As the Python CLI writes it.
-    assert_eq!(two.json(AUTH), json!({ "token": OPERATOR, "username": "operator1", "role": "operator" }));
+    assert_eq!(two.home.json(AUTH), json!({ "token": OPERATOR, "username": "operator1", "role": "operator" }));
     let said = two.login(true, &["--token-stdin"], USER);
     said.succeeds().says(&[" as user1 (user); the token is in ", OURS]);
     for name in [AUTH, OURS] {
-        assert_eq!(fs::metadata(two.home.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        assert_eq!(mode(&two.home.join(name)), 0o600, "{name}");
     }
-    assert!(!two.read(OURS).contains(OPERATOR) && !two.read(AUTH).contains(USER));
+    assert!(!two.home.read(OURS).contains(OPERATOR) && !two.home.read(AUTH).contains(USER));
     two.forget_requests();
     for (args, host, token) in [
         (&["vps", "list"][..], &two.work, OPERATOR),
@@ -128,7 +115,7 @@ fn each_host_gets_its_own_token() {
     assert_eq!((tokens(&two.lab), tokens(&two.work)), (vec![USER.to_owned()], vec![OPERATOR.to_owned()]));
     // A login to the new default one takes the Python CLI along, and loses nothing.
     two.login(true, &["--token-stdin"], USER).succeeds();
-    assert_eq!(two.json(AUTH)["token"], USER);
+    assert_eq!(two.home.json(AUTH)["token"], USER);
     two.forget_requests();
     two.run(&["vps", "list", "--all-clusters"]).output().succeeds();
     assert_eq!((tokens(&two.lab), tokens(&two.work)), (vec![USER.to_owned()], vec![OPERATOR.to_owned()]));
@@ -137,15 +124,15 @@ fn each_host_gets_its_own_token() {
 #[test]
 fn a_logout_is_one_clusters() {
     let two = Two::new().logged_in();
-    let auth = two.read(AUTH);
+    let auth = two.home.read(AUTH);
     let said = two.run(&["--cluster", "lab", "auth", "logout"]).output();
     said.succeeds().says(&["logged out of the Host at http://localhost:", OURS]);
-    assert_eq!(two.read(AUTH), auth);
-    assert!(!two.read(OURS).contains(USER));
+    assert_eq!(two.home.read(AUTH), auth);
+    assert!(!two.home.read(OURS).contains(USER));
     two.run(&["auth", "status"]).output().succeeds();
     two.run(&["--cluster", "lab", "auth", "status"]).output().exits(1).says(&["you are not logged in"]);
     two.run(&["--cluster", "lab", "auth", "logout"]).output().succeeds().says(&["not logged in"]);
-    assert_eq!(two.read(AUTH), auth);
+    assert_eq!(two.home.read(AUTH), auth);
 
     let two = Two::new().logged_in();
     two.run(&["auth", "logout"]).output().succeeds().says(&["logged out of the Host at http://127.0.0.1:", AUTH]);
@@ -154,9 +141,9 @@ fn a_logout_is_one_clusters() {
     two.run(&["auth", "status"]).output().exits(1);
     // A Host of none of the clusters.
     let port = port(&two.lab);
-    let ours = two.read(OURS);
+    let ours = two.home.read(OURS);
     two.run(&["-H", "127.0.0.2", "-P", &port, "auth", "logout"]).output().succeeds().says(&["not logged in"]);
-    assert_eq!(two.read(OURS), ours);
+    assert_eq!(two.home.read(OURS), ours);
 }
 
 #[test]
@@ -167,7 +154,7 @@ fn a_token_is_revoked_where_it_was_made() {
     two.run(&["--cluster", "lab", "auth", "logout", "--revoke"]).output().succeeds();
     let revoked = |host: &LifeHost| host.change(|state| state.revoked.clone());
     assert_eq!((revoked(&two.work), revoked(&two.lab)), (vec![], vec![MADE.to_owned()]));
-    assert!(two.read(AUTH).contains(OPERATOR));
+    assert!(two.home.read(AUTH).contains(OPERATOR));
 
     let two = Two::new();
     two.login(false, &["--user", "operator1", "--password-stdin"], PASSWORD).succeeds();
@@ -230,7 +217,7 @@ fn the_python_clis_token_is_for_the_default_clusters_host_alone() {
         let _ = fs::remove_file(two.home.join(OURS));
         two.home.secret(AUTH, &shape.replace("TOKEN", OPERATOR));
         set_mode(&two.home.join(AUTH), if number % 2 == 0 { 0o600 } else { 0o400 });
-        let auth = two.read(AUTH);
+        let auth = two.home.read(AUTH);
         two.forget_requests();
         // First to the other one: nobody has accepted it yet.
         for args in [&["--cluster", "lab", "vps", "list"][..], &["-H", "localhost", "-P", &lab, "vps", "list"]] {
@@ -240,17 +227,17 @@ fn the_python_clis_token_is_for_the_default_clusters_host_alone() {
         assert!(!two.home.join(OURS).exists(), "{shape}");
         two.run(&["vps", "list"]).output().succeeds();
         assert_eq!(tokens(&two.work), [OPERATOR], "{shape}");
-        let bound = two.json(OURS)["auth_json"].clone();
+        let bound = two.home.json(OURS)["auth_json"].clone();
         assert_eq!(bound["host_api"], format!("http://127.0.0.1:{}", port(&two.work)), "{shape}");
         assert_eq!(bound["sha256"].as_str().unwrap().len(), 64);
-        assert!(!two.read(OURS).contains(OPERATOR));
+        assert!(!two.home.read(OURS).contains(OPERATOR));
         // The default cluster moves: the token stays with the Host that has accepted it.
         two.run(&["config", "set", "host", "localhost"]).output().succeeds();
         two.run(&["config", "set", "port", &lab]).output().succeeds();
         two.run(&["vps", "list"]).output().exits(1);
         assert!(tokens(&two.lab).is_empty(), "{shape}");
         two.run(&["-H", "127.0.0.1", "-P", &port(&two.work), "vps", "list"]).output().succeeds();
-        assert_eq!((two.read(AUTH), tokens(&two.work)), (auth, vec![OPERATOR.to_owned()]), "{shape}");
+        assert_eq!((two.home.read(AUTH), tokens(&two.work)), (auth, vec![OPERATOR.to_owned()]), "{shape}");
     }
 }
 
@@ -267,13 +254,13 @@ fn a_python_file_without_a_usable_token_disturbs_no_other_cluster() {
         let of_default = two.run(&["vps", "list"]).output();
         of_default.check(matches!(of_default.status.code(), Some(1 | 2)), "a failure").says(&["  hint: "]);
         assert!(tokens(&two.work).is_empty());
-        let ours = two.read(OURS);
+        let ours = two.home.read(OURS);
         two.home.secret(OURS, "{ broken");
         let said = two.run(&["--cluster", "lab", "vps", "list"]).output();
         said.exits(2).says(&["cannot use the stored token", "`kohakuriver --cluster lab auth login`"]);
         two.home.secret(OURS, &ours);
         two.run(&["--cluster", "lab", "auth", "logout"]).output().succeeds();
-        assert_eq!(two.read(AUTH), shape);
+        assert_eq!(two.home.read(AUTH), shape);
         // A login puts it right.
         two.run(&["auth", "login", "--token-stdin"]).stdin(OPERATOR).output().succeeds();
         two.run(&["vps", "list"]).output().succeeds();
@@ -296,12 +283,12 @@ fn only_a_host_that_knows_the_token_binds_it() {
     // One that the Python CLI has made anew is nobody's yet.
     two.work.change(|state| state.auth = true);
     two.run(&["vps", "list"]).output().succeeds();
-    let bound = two.json(OURS)["auth_json"].clone();
+    let bound = two.home.json(OURS)["auth_json"].clone();
     two.home.secret(AUTH, &json!({ "token": USER }).to_string());
     two.forget_requests();
     two.run(&["vps", "list"]).output().succeeds();
     assert_eq!(tokens(&two.work), [USER]);
-    assert_ne!(two.json(OURS)["auth_json"], bound);
+    assert_ne!(two.home.json(OURS)["auth_json"], bound);
 }
 
 /// Nobody has accepted it yet, and the default cluster changes, or moves: the token is not for the new one.
@@ -355,8 +342,7 @@ fn without_a_cluster_the_environment_names_the_python_clis_host() {
 #[test]
 fn a_moved_host_gets_no_token_until_its_user_says_so() {
     let two = Two::new().logged_in();
-    let moved = LifeHost::with(vps("running", "docker", 22022));
-    moved.change(|state| state.auth = true);
+    let moved = LifeHost::with_users(vps("running", "docker", 22022));
     let to = port(&moved);
     let before = two.files();
     let (of_work, of_lab) = (format!("127.0.0.1:{}", port(&two.work)), format!("localhost:{}", port(&two.lab)));
@@ -373,7 +359,7 @@ fn a_moved_host_gets_no_token_until_its_user_says_so() {
         assert!(moved.change(|state| state.requests.is_empty()), "it was asked");
     }
     // Or by an editor.
-    let config = two.json(CONFIG);
+    let config = two.home.json(CONFIG);
     let mut edited = config.clone();
     edited["clusters"]["lab"] = json!({ "host": "127.0.0.1", "port": moved.peer.address.port() });
     two.home.write(CONFIG, edited.to_string());
@@ -404,7 +390,7 @@ fn several_logins_at_once_all_count() {
             });
         }
     });
-    let config = two.json(CONFIG);
+    let config = two.home.json(CONFIG);
     assert_eq!(config["colour"], "red");
     let listed = json_of(&two.run(&["cluster", "list", "--json"]).output());
     let mut names: Vec<_> =
@@ -413,6 +399,6 @@ fn several_logins_at_once_all_count() {
     assert_eq!(names.len(), 8, "{config}");
     assert!(listed.as_array().unwrap().iter().all(|cluster| cluster["logged_in"] == true), "{listed}");
     assert_eq!(listed.as_array().unwrap().iter().filter(|cluster| cluster["default"] == true).count(), 1);
-    let conf = two.read(".ssh/kohakuriver.conf");
+    let conf = two.home.read(".ssh/kohakuriver.conf");
     assert_eq!(conf.matches("\n# Cluster: ").count(), 8, "{conf}");
 }

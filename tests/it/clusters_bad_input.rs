@@ -91,10 +91,7 @@ fn a_configuration_that_can_not_be_meant_is_an_error() {
         let helper = Run::new(HELPER, &home).args(["trainer.kohakuriver", "22"]).output();
         helper.check_fails().says(&[said]);
         // Completion is silent.
-        let offered =
-            Run::new(CLI, &home).args(["--", "kohakuriver", "--cluster", ""]).env("KOHAKURIVER_COMPLETE", "bash");
-        let offered = offered.env("_CLAP_COMPLETE_INDEX", "2").env("_CLAP_IFS", "\n").output();
-        offered.succeeds().says_nothing();
+        Run::new(CLI, &home).completing(&["--cluster", ""]).output().succeeds().says_nothing();
     }
 }
 
@@ -136,7 +133,7 @@ fn an_impossible_name_is_refused_everywhere() {
 #[test]
 fn no_default_among_several_is_said_with_the_way_out() {
     let two = TwoClusters::logged_in();
-    let mut config = two.config();
+    let mut config = two.home.json(CONFIG);
     let at = config["host"].clone();
     for key in ["host", "port", "ssh_proxy_port"] {
         config.as_object_mut().unwrap().remove(key);
@@ -157,8 +154,7 @@ fn no_default_among_several_is_said_with_the_way_out() {
 /// The configuration is read again when it is written: what somebody has changed meanwhile stays.
 #[test]
 fn what_an_editor_writes_during_a_login_stays() {
-    let host = LifeHost::with(vps("running", "docker", 22022));
-    host.change(|state| state.auth = true);
+    let host = LifeHost::with_users(vps("running", "docker", 22022));
     let port = host.peer.address.port().to_string();
     for (edited, is_usable) in [
         (r#"{"host":"127.0.0.1","log_file":"/tmp/new.log","clusters":{"other":{"host":"c"}}}"#, true),
@@ -179,12 +175,12 @@ fn what_an_editor_writes_during_a_login_stays() {
             outcome.check_fails().says(&["  hint: "]);
             assert_eq!(fs::read_to_string(home.join(CONFIG)).unwrap(), edited);
             assert!(!home.join(".ssh").exists() && !home.join(".kohakuriver/auth.json").exists());
-            let tokens = fs::read_to_string(home.join(".kohakuriver/tokens.json")).unwrap_or_default();
+            let tokens = home.read(".kohakuriver/tokens.json");
             assert!(!tokens.contains(OPERATOR), "{tokens}");
             continue;
         }
         outcome.succeeds();
-        let after: serde_json::Value = serde_json::from_slice(&fs::read(home.join(CONFIG)).unwrap()).unwrap();
+        let after = home.json(CONFIG);
         assert_eq!(
             (&after["log_file"], &after["clusters"]["other"]),
             (&json!("/tmp/new.log"), &json!({ "host": "c" }))
@@ -202,8 +198,7 @@ fn on_a_full_disk(home: &Home, args: &[&str]) -> Run {
 
 #[test]
 fn a_full_disk_leaves_all_files_as_they_were() {
-    let host = LifeHost::with(vps("running", "docker", 22022));
-    host.change(|state| state.auth = true);
+    let host = LifeHost::with_users(vps("running", "docker", 22022));
     let port = host.peer.address.port();
     let long = "x".repeat(4096);
     let login = ["login", "localhost", "--cluster", "new", "--port", &port.to_string(), "--token-stdin"];
@@ -276,7 +271,7 @@ fn an_unusable_configuration_stops_no_login_by_an_entry() {
                 run.succeeds().prints(&site.says());
             }
         }
-        assert_eq!(two.read(CONFIG), broken);
+        assert_eq!(two.home.read(CONFIG), broken);
     }
     // A folder in its place, which nobody can read as a file.
     fs::remove_file(two.home.join(CONFIG)).unwrap();
@@ -290,8 +285,7 @@ fn an_unusable_configuration_stops_no_login_by_an_entry() {
 #[test]
 fn broken_files_of_ours_are_said_and_kept() {
     for text in ["", "{", "[]", "7", r#"{"tokens":"#] {
-        let host = LifeHost::with(vps("running", "docker", 22022));
-        host.change(|state| state.auth = true);
+        let host = LifeHost::with_users(vps("running", "docker", 22022));
         let home = Home::new();
         let port = host.peer.address.port();
         home.write(CONFIG, json!({ "host": "127.0.0.1", "port": port }).to_string());
@@ -322,6 +316,6 @@ fn broken_files_of_ours_are_said_and_kept() {
     two.home.write(".ssh/kohakuriver.conf", "Host mine\n");
     let said = two.log_in_to_work().output();
     said.succeeds().says(&["warning: no ssh_config entries", "will not overwrite", "vps connect NAME"]);
-    assert_eq!(two.read(".ssh/kohakuriver.conf"), "Host mine\n");
-    assert_eq!(two.config()["host"], "127.0.0.1");
+    assert_eq!(two.home.read(".ssh/kohakuriver.conf"), "Host mine\n");
+    assert_eq!(two.home.json(CONFIG)["host"], "127.0.0.1");
 }

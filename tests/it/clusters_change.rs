@@ -45,12 +45,12 @@ fn another_default_turns_the_names_round() {
     assert_eq!((more.len(), hosts.iter().all(|name| more.contains(name))), (3, true), "{more:?}");
     two.run(&["cluster", "use", "lab"]).output().succeeds().says(&["lab is the default cluster already"]);
     // And back.
-    let conf = two.read(".ssh/kohakuriver.conf");
+    let conf = two.home.read(".ssh/kohakuriver.conf");
     two.run(&["cluster", "use", "default"]).output().succeeds();
     two.leads_to("trainer.kohakuriver", &two.work);
     two.leads_to("trainer.lab.kohakuriver", &two.lab);
     two.run(&["cluster", "use", "lab"]).output().succeeds();
-    assert_eq!(two.read(".ssh/kohakuriver.conf"), conf);
+    assert_eq!(two.home.read(".ssh/kohakuriver.conf"), conf);
     assert_eq!(two.known_hosts(), more);
     two.run(&["cluster", "use", "nowhere"]).output().exits(2).says(&["there is no cluster `nowhere`"]);
 }
@@ -112,7 +112,7 @@ fn a_renamed_cluster_keeps_its_keys() {
     two.leads_to("trainer.kohakuriver", &two.lab);
     two.leads_to("trainer.work.kohakuriver", &two.work);
 
-    let before = (two.read(CONFIG), two.read(".ssh/kohakuriver.conf"), two.known_hosts());
+    let before = (two.home.read(CONFIG), two.home.read(".ssh/kohakuriver.conf"), two.known_hosts());
     for (old, new, text) in [
         ("home", "work", "there is a cluster `work` already"),
         ("lab", "x", "there is no cluster `lab`"),
@@ -122,7 +122,7 @@ fn a_renamed_cluster_keeps_its_keys() {
     ] {
         two.run(&["cluster", "rename", old, new]).output().exits(2).prints_nothing().says(&[text]);
     }
-    assert_eq!((two.read(CONFIG), two.read(".ssh/kohakuriver.conf"), two.known_hosts()), before);
+    assert_eq!((two.home.read(CONFIG), two.home.read(".ssh/kohakuriver.conf"), two.known_hosts()), before);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_removed_cluster_leaves_the_other_one_alone() {
     two.run(&["cluster", "remove", "lab"]).output().succeeds();
     two.run(&["cluster", "remove", "default"]).output().succeeds();
     assert!(!two.home.join(".ssh/kohakuriver.conf").exists() && !two.home.join(".ssh/config").exists());
-    assert_eq!(two.config(), json!({ "clusters": {} }));
+    assert_eq!(two.home.json(CONFIG), json!({ "clusters": {} }));
     two.run(&["cluster", "remove", "lab"]).output().exits(2).says(&["there is no cluster `lab`"]);
 }
 
@@ -154,19 +154,20 @@ fn entries_are_written_and_removed_for_each_cluster_alone() {
     let two = TwoClusters::new();
     two.log_in_to_work().output().succeeds();
     // Somebody's own line, which a refresh of these entries would lose, and nothing else.
-    let conf = two.read(".ssh/kohakuriver.conf").replacen("    User root\n", "    User root\n    Compression yes\n", 1);
+    let conf =
+        two.home.read(".ssh/kohakuriver.conf").replacen("    User root\n", "    User root\n    Compression yes\n", 1);
     two.home.write(".ssh/kohakuriver.conf", &conf);
-    let config = two.read(".ssh/config");
+    let config = two.home.read(".ssh/config");
     two.log_in_to_lab().output().succeeds();
     assert_eq!(without_lab(&two.section("default").unwrap()).trim_end(), two_section(&conf).trim_end());
     let lab = two.section("lab").unwrap();
     assert!(!lab.contains("Compression"), "{lab}");
     two.run(&["--cluster", "lab", "ssh", "config", "--remove"]).output().succeeds().says(&["changed "]);
     // The names stay the other cluster's: anybody could give a VPS of the default one such a name.
-    let left = two.read(".ssh/kohakuriver.conf");
+    let left = two.home.read(".ssh/kohakuriver.conf");
     assert!(left.contains("\nHost *.kohakuriver !*.lab.kohakuriver\n"), "{left}");
     assert_eq!(without_lab(&left), conf);
-    assert_eq!(two.read(".ssh/config"), config);
+    assert_eq!(two.home.read(".ssh/config"), config);
     two.run(&["--cluster", "lab", "ssh", "config", "--remove"])
         .output()
         .succeeds()
@@ -192,7 +193,7 @@ fn two_section(conf: &str) -> &str {
 fn a_refresh_is_for_one_cluster() {
     let two = TwoClusters::logged_in();
     two.run(&["ssh", "config", "--write"]).output().succeeds();
-    let before = two.read(".ssh/kohakuriver.conf");
+    let before = two.home.read(".ssh/kohakuriver.conf");
     for args in [&["ssh", "config", "--diff"][..], &["--cluster", "lab", "ssh", "config", "--diff"]] {
         let diff = two.run(args).output();
         diff.succeeds().prints_nothing().says(&["nothing would change"]);
@@ -207,7 +208,7 @@ fn a_refresh_is_for_one_cluster() {
         assert!(std::time::Instant::now() < end, "the gateway does not read its inventory");
     }
     two.run(&["ssh", "config", "--sync"]).output().succeeds().says_nothing();
-    assert_eq!(two.read(".ssh/kohakuriver.conf"), before);
+    assert_eq!(two.home.read(".ssh/kohakuriver.conf"), before);
     two.run(&["--cluster", "lab", "ssh", "config", "--sync"]).output().succeeds().prints_nothing().says_nothing();
     let lab = two.section("lab").unwrap();
     assert!(lab.contains("\nHost renamed.lab.kohakuriver\n"), "{lab}");
@@ -235,7 +236,7 @@ fn a_forgotten_host_key_is_that_of_one_cluster() {
 #[test]
 fn a_changed_key_is_refused_for_its_own_cluster() {
     let two = known();
-    let text = two.read(".ssh/.kohakuriver_known_hosts");
+    let text = two.home.read(".ssh/.kohakuriver_known_hosts");
     let changed: String = text
         .lines()
         .map(|line| match line.strip_prefix(&format!("kohakuriver-{ID}.lab,{ID}.lab.kohakuriver ")) {
@@ -262,7 +263,10 @@ fn entries_of_another_host_are_never_replaced_silently() {
     let two = TwoClusters::new();
     two.log_in_to_work().output().succeeds();
     let (files, port) = (
-        || [".ssh/kohakuriver.conf", ".ssh/config", ".ssh/.kohakuriver-openssh-8.7.conf"].map(|name| two.read(name)),
+        || {
+            [".ssh/kohakuriver.conf", ".ssh/config", ".ssh/.kohakuriver-openssh-8.7.conf"]
+                .map(|name| two.home.read(name))
+        },
         two.lab.gateway.api().port().to_string(),
     );
     let before = files();

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::run::{DEADLINE, Outcome, Run};
+use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
 use crate::support::terminal::Terminal;
 use crate::support::tools::{CLI, sh_quote, tool};
@@ -13,11 +13,7 @@ use crate::support::two_clusters::{CONFIG, DOTTED, TwoClusters};
 
 /// The words that are offered after these.
 fn offered(two: &TwoClusters, env: &[(&str, &str)], words: &[&str]) -> Vec<String> {
-    let run = two.run(&["--", "kohakuriver"]).args(words);
-    let run = env.iter().fold(run, |run, (name, value)| run.env(name, value));
-    let index = words.len().to_string();
-    let outcome: Outcome =
-        run.env("KOHAKURIVER_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index).env("_CLAP_IFS", "\n").output();
+    let outcome = env.iter().fold(two.run(&[]).completing(words), |run, (name, value)| run.env(name, value)).output();
     outcome.succeeds().says_nothing();
     outcome.text().lines().map(str::to_owned).collect()
 }
@@ -76,15 +72,9 @@ fn bash_completes_the_vps_of_another_cluster() {
     let text = format!("{script}\nPS1='> '\nbind 'set enable-bracketed-paste off'\necho re''ady\n");
     let rc = two.home.write("bashrc", text);
     let bash = format!("{} --noprofile --rcfile {} -i", tool("bash").display(), sh_quote(&rc.display().to_string()));
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    let run = Run::new(tool("script"), &two.home).env("PATH", path).env("TERM", "xterm").args([
-        "-q",
-        "-E",
-        "always",
-        "-c",
-        &format!("stty cols 120 rows 40; {bash}"),
-        "/dev/null",
-    ]);
+    let command = format!("stty cols 120 rows 40; {bash}");
+    let run = Run::new(tool("script"), &two.home).first_on_path(&folder).env("TERM", "xterm");
+    let run = run.args(["-q", "-E", "always", "-c", &command, "/dev/null"]);
     let mut shell = Terminal::start(run);
     shell.sees("ready");
     shell.sees("> ");
@@ -115,7 +105,7 @@ fn forty_clusters_stand_in_one_file() {
         run.output().succeeds().prints_nothing();
     }
     let written = began.elapsed();
-    let conf = two.read(".ssh/kohakuriver.conf");
+    let conf = two.home.read(".ssh/kohakuriver.conf");
     assert_eq!(conf.matches("\n# Cluster: ").count(), MANY);
     // In any order, and as often as you like, it is the same file.
     for n in [0, 7, MANY - 1] {
@@ -123,7 +113,7 @@ fn forty_clusters_stand_in_one_file() {
             two.run(&["--cluster", &format!("c{n}"), "ssh", "config", "--write"]).deadline(2 * DEADLINE.as_secs());
         run.output().succeeds();
     }
-    assert_eq!(two.read(".ssh/kohakuriver.conf"), conf);
+    assert_eq!(two.home.read(".ssh/kohakuriver.conf"), conf);
     let began = Instant::now();
     let mut asked = 0;
     for n in 0..MANY {

@@ -4,33 +4,28 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::doctor::{of_check, with_verdict};
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, MADE, OPERATOR, PASSWORD, vps};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::terminal::Terminal;
-use crate::support::tools::{CLI, HELPER, sh_quote, tool, user};
+use crate::support::tools::{CLI, HELPER, sh_quote, user};
 use crate::support::two_clusters::{CONFIG, TwoClusters};
 
 /// A run with an ssh on PATH that reads the configuration of this home, and no other.
 fn with_own_ssh(two: &TwoClusters, run: Run) -> Run {
     if !two.home.join("bin/ssh").exists() {
         let config = sh_quote(&two.home.join(".ssh/config").display().to_string());
-        let ssh = tool("ssh").display().to_string();
-        two.home.script("bin/ssh", &format!("#!/bin/sh\nexec {ssh} -F {config} -o BatchMode=yes \"$@\"\n"));
+        two.home.ssh("", &format!("-F {config} -o BatchMode=yes"));
     }
-    run.env("PATH", format!("{}:{}", two.home.join("bin").display(), std::env::var("PATH").unwrap()))
+    run.first_on_path(&two.home.join("bin"))
 }
 
 fn doctor(two: &TwoClusters, before: &[&str], vps: &str) -> Value {
     let run = two.run(before).args(["doctor", vps, "--json", "--all", "--user", &user()]).deadline(120);
     let outcome = with_own_ssh(two, run).output();
     serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("{error}\n{outcome}"))
-}
-
-fn finding<'r>(report: &'r Value, check: &str) -> &'r Value {
-    let findings = report["findings"].as_array().unwrap();
-    findings.iter().find(|finding| finding["check"] == check).unwrap_or_else(|| panic!("no {check}: {report:#}"))
 }
 
 #[test]
@@ -46,7 +41,7 @@ fn doctor_checks_the_cluster_that_the_name_belongs_to() {
         let connections = site.sshd.connections();
         let report = doctor(&two, before, vps);
         let found = |check: &str| {
-            let finding = finding(&report, check);
+            let finding = of_check(&report, check);
             assert_ne!(finding["verdict"], "wrong", "{vps}: {finding:#}");
             finding.to_string()
         };
@@ -63,7 +58,7 @@ fn doctor_checks_the_cluster_that_the_name_belongs_to() {
 #[test]
 fn doctor_says_when_ssh_config_sends_a_cluster_elsewhere() {
     let two = TwoClusters::logged_in();
-    let written = two.read(".ssh/config");
+    let written = two.home.read(".ssh/config");
     let helper = sh_quote(HELPER);
     let (api, proxy) = (two.work.gateway.api(), two.work.gateway.address);
     let pipes = "    ProxyUseFdpass no\n";
@@ -94,8 +89,7 @@ fn doctor_says_when_ssh_config_sends_a_cluster_elsewhere() {
         two.home.write(".ssh/config", format!("{to_work}{written}"));
         let report = doctor(&two, &[], "trainer.lab.kohakuriver");
         assert_eq!(report["healthy"], false, "{to_work}: {report:#}");
-        let findings = report["findings"].as_array().unwrap();
-        let wrong: Vec<&Value> = findings.iter().filter(|finding| finding["verdict"] == "wrong").collect();
+        let wrong = with_verdict(&report, "wrong");
         assert_eq!(wrong.len(), 1, "{wrong:#?}");
         assert_eq!(wrong[0]["causes"][0], fault, "{:#}", wrong[0]);
         let although = format!("although `kohakuriver --cluster lab vps connect {ID}` works");
@@ -106,7 +100,7 @@ fn doctor_says_when_ssh_config_sends_a_cluster_elsewhere() {
     two.home.write(".ssh/config", written);
     two.run(&["--cluster", "lab", "ssh", "config", "--remove"]).output().succeeds();
     let report = doctor(&two, &[], "trainer.lab.kohakuriver");
-    let config = finding(&report, "ssh-config");
+    let config = of_check(&report, "ssh-config");
     assert!(config.to_string().contains("is not set up"), "{config:#}");
 }
 
@@ -141,19 +135,12 @@ fn a_new_key_is_one_clusters() {
     assert!(!home.join(&format!(".ssh/id-kohakuriver-{ID}")).exists());
 }
 
-/// A terminal on which `kohakuriver` runs in this home.
-fn terminal(home: &Home, args: &str) -> Terminal {
-    let command = format!("{} {args}; echo status=$?", sh_quote(CLI));
-    Terminal::start(Run::new(tool("script"), home).args(["-q", "-E", "never", "-c", &command, "/dev/null"]))
-}
-
 #[test]
 fn login_asks_what_nobody_has_said() {
-    let host = LifeHost::with(vps("running", "docker", 22022));
-    host.change(|state| state.auth = true);
+    let host = LifeHost::with_users(vps("running", "docker", 22022));
     let home = Home::new();
     let port = host.peer.address.port();
-    let mut typed = terminal(&home, &format!("login --port {port}"));
+    let mut typed = Terminal::with_status(&home, "dumb", &format!("login --port {port}"));
     typed.sees("Name or address of the Host: ");
     typed.types("127.0.0.1\r");
     typed.sees("User name (empty to enter a token): ");
@@ -165,10 +152,9 @@ fn login_asks_what_nobody_has_said() {
     typed.sees("status=0");
     let said = typed.finish();
     said.check(!said.text().contains(PASSWORD) && !said.text().contains(MADE), "no secret");
-    let config: Value = serde_json::from_slice(&fs::read(home.join(CONFIG)).unwrap()).unwrap();
-    assert_eq!(config, json!({ "host": "127.0.0.1", "port": port }));
+    assert_eq!(home.json(CONFIG), json!({ "host": "127.0.0.1", "port": port }));
     // Again, without the Host: only who I am is asked.
-    let mut again = terminal(&home, "login");
+    let mut again = Terminal::with_status(&home, "dumb", "login");
     again.sees("User name (empty to enter a token): ");
     again.types("\r");
     again.sees("Token: ");
@@ -187,7 +173,7 @@ fn a_move_is_asked_about() {
     home.write(CONFIG, &before);
     let line = format!("login 127.0.0.1 --cluster default --port {port}");
     for answer in ["n\r", "\r"] {
-        let mut typed = terminal(&home, &line);
+        let mut typed = Terminal::with_status(&home, "dumb", &line);
         typed.sees("The Host of cluster default is old-head.invalid:8000. Has it moved to 127.0.0.1:");
         typed.types(answer);
         typed.sees("status=1");
@@ -195,11 +181,10 @@ fn a_move_is_asked_about() {
         assert_eq!(fs::read_to_string(home.join(CONFIG)).unwrap(), before);
         assert!(host.change(|state| state.requests.is_empty()));
     }
-    let mut typed = terminal(&home, &line);
+    let mut typed = Terminal::with_status(&home, "dumb", &line);
     typed.sees("Has it moved to 127.0.0.1:");
     typed.types("y\r");
     typed.sees("status=0");
     typed.finish();
-    let config: Value = serde_json::from_slice(&fs::read(home.join(CONFIG)).unwrap()).unwrap();
-    assert_eq!(config, json!({ "host": "127.0.0.1", "port": port, "colour": "red" }));
+    assert_eq!(home.json(CONFIG), json!({ "host": "127.0.0.1", "port": port, "colour": "red" }));
 }

@@ -129,14 +129,14 @@ fn of_earlier_version(known: &str) -> TwoClusters {
 fn keys(two: &TwoClusters, known: &str) -> String {
     let other = KNOWN.iter().find(|name| **name != known).unwrap();
     assert!(!two.home.join(&format!(".ssh/{other}")).exists(), "a second file of host keys");
-    two.read(&format!(".ssh/{known}"))
+    two.home.read(&format!(".ssh/{known}"))
 }
 
 #[test]
 fn what_an_earlier_version_wrote_goes_on_working() {
     for known in KNOWN {
         let two = of_earlier_version(known);
-        let (config, conf, before) = (two.read(CONFIG), two.read(".ssh/kohakuriver.conf"), keys(&two, known));
+        let (config, conf, before) = (two.home.read(CONFIG), two.home.read(".ssh/kohakuriver.conf"), keys(&two, known));
         // A key that is not the stored one would be refused, so this is the stored one that counts.
         for host in ["trainer.kohakuriver", &format!("{ID}.kohakuriver"), "TRAINER.kohakuriver", "train.kohakuriver"] {
             if host != "train.kohakuriver" {
@@ -156,7 +156,7 @@ fn what_an_earlier_version_wrote_goes_on_working() {
         // With an explicit name as well.
         let list = two.run(&["--cluster", "default", "vps", "list"]).output();
         list.succeeds().says_nothing();
-        assert_eq!((two.read(CONFIG), two.read(".ssh/kohakuriver.conf")), (config, conf));
+        assert_eq!((two.home.read(CONFIG), two.home.read(".ssh/kohakuriver.conf")), (config, conf));
     }
 }
 
@@ -174,10 +174,10 @@ fn a_refresh_brings_the_entries_up_to_date() {
         assert_eq!(keys(&two, known), before);
         two.run(&["ssh", "config", "--write"]).output().succeeds().says(&["nothing to change"]);
         // Another Host's refresh is not for it.
-        let conf = two.read(".ssh/kohakuriver.conf");
+        let conf = two.home.read(".ssh/kohakuriver.conf");
         let port = two.lab.gateway.api().port().to_string();
         two.run(&["-H", "localhost", "-P", &port, "ssh", "config", "--sync"]).output().succeeds().says_nothing();
-        assert_eq!(two.read(".ssh/kohakuriver.conf"), conf);
+        assert_eq!(two.home.read(".ssh/kohakuriver.conf"), conf);
         two.run(&["ssh", "config", "--remove"]).output().succeeds();
         assert!(!two.home.join(".ssh/config").exists() && !two.home.join(".ssh/kohakuriver.conf").exists());
     }
@@ -196,9 +196,9 @@ fn a_second_cluster_finds_its_place_beside_it() {
         two.leads_to("trainer.kohakuriver", &two.work);
         assert!(keys(&two, known).starts_with(&before), "the first one's key stays as it was");
         assert_eq!(keys(&two, known).lines().count(), 2);
-        let (api, lab) = (two.work.gateway.api().port(), &two.config()["clusters"]["lab"]);
+        let (api, lab) = (two.work.gateway.api().port(), &two.home.json(CONFIG)["clusters"]["lab"]);
         let config = json!({ "host": "127.0.0.1", "port": api, "ssh_proxy_port": two.work.gateway.address.port(), "clusters": { "lab": lab } });
-        assert_eq!(two.config(), config);
+        assert_eq!(two.home.json(CONFIG), config);
         // Another default, another name: the key follows.
         two.run(&["cluster", "use", "lab"]).output().succeeds();
         two.leads_to("trainer.kohakuriver", &two.lab);
@@ -233,11 +233,7 @@ fn the_stored_key_is_the_one_that_counts() {
 fn settings_of_the_environment_alone_mean_the_default_cluster() {
     let two = of_earlier_version(KNOWN[0]);
     fs::remove_file(two.home.join(CONFIG)).unwrap();
-    let set = |run: Run| {
-        run.env("KOHAKURIVER_HOST", "127.0.0.1")
-            .env("KOHAKURIVER_PORT", two.work.gateway.api().port().to_string())
-            .env("KOHAKURIVER_SSH_PROXY_PORT", two.work.gateway.address.port().to_string())
-    };
+    let set = |run: Run| run.on_host(two.work.gateway.api().port()).through(two.work.gateway.address.port());
     set(two.run(&["ssh", "config", "--write"])).output().succeeds();
     assert!(two.section("default").is_some());
     two.leads_to("trainer.kohakuriver", &two.work);

@@ -5,7 +5,7 @@ use std::fs;
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
 use crate::support::terminal::Terminal;
-use crate::support::tools::{CLI, sh_quote, tool};
+use crate::support::tools::CLI;
 use crate::support::two_clusters::{CONFIG, Site, TwoClusters};
 
 /// Entries that were written for a Host that no configuration file names.
@@ -91,23 +91,16 @@ fn hints_about_clusters() {
     }
 }
 
-/// A terminal of this kind on which `kohakuriver` runs.
-fn terminal(two: &TwoClusters, kind: &str, args: &str) -> Terminal {
-    let command = format!("{} {args}; echo status=$?", sh_quote(CLI));
-    let words = ["-q", "-E", "never", "-c", &command, "/dev/null"];
-    Terminal::start(Run::new(tool("script"), &two.home).env("TERM", kind).args(words))
-}
-
 #[test]
 fn a_question_about_a_vps_names_its_cluster() {
     let two = TwoClusters::logged_in();
-    let mut stop = terminal(&two, "dumb", "--cluster lab vps stop trainer");
+    let mut stop = Terminal::with_status(&two.home, "dumb", "--cluster lab vps stop trainer");
     stop.sees(&format!("cluster lab: Stop VPS {ID} (trainer)? A stopped VPS can't be started again. [y/N] "));
     stop.types("n\r");
     stop.sees("nothing was done");
     stop.sees("status=1");
     stop.finish();
-    let mut list = terminal(&two, "xterm", "--cluster lab vps connect");
+    let mut list = Terminal::with_status(&two.home, "xterm", "--cluster lab vps connect");
     list.sees("cluster lab: Connect to which VPS?");
     list.sees("\x1b[?25h");
     list.types("\x1b");
@@ -133,12 +126,12 @@ fn a_rename_says_what_it_does() {
 fn a_refresh_does_not_make_another_cluster_the_default_one_of_ssh() {
     let two = TwoClusters::logged_in();
     // As of a command that began before `cluster use`, or of an editor.
-    let config = two.read(CONFIG);
+    let config = two.home.read(CONFIG);
     two.run(&["cluster", "use", "lab"]).output().succeeds();
     two.home.write(CONFIG, config);
-    let conf = two.read(".ssh/kohakuriver.conf");
+    let conf = two.home.read(".ssh/kohakuriver.conf");
     two.run(&["ssh", "config", "--sync", "--all-clusters"]).output().succeeds();
-    assert_eq!(two.read(".ssh/kohakuriver.conf"), conf);
+    assert_eq!(two.home.read(".ssh/kohakuriver.conf"), conf);
     two.leads_to("trainer.kohakuriver", &two.lab);
     // A user's command does.
     two.run(&["ssh", "config", "--write"]).output().succeeds().says(&["removed the entries of cluster lab"]);
@@ -158,5 +151,5 @@ fn the_only_entries_may_be_those_of_another_cluster_than_the_default_one() {
     two.home.write(".ssh/config", &own);
     let said = two.run(&["--cluster", "lab", "ssh", "config", "--write"]).output();
     said.succeeds().check(!said.stderr.contains(unread), "it reads them");
-    assert_eq!(two.read(".ssh/config"), own);
+    assert_eq!(two.home.read(".ssh/config"), own);
 }

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::doctor::of_check;
 use crate::support::certificates::{Authority, Issued, self_signed};
 use crate::support::front::{Front, TlsFront, server_config};
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
 use crate::support::host_api::{OWNER, host_api};
-use crate::support::run::{DEADLINE, Outcome, Run};
+use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
 use crate::support::terminal::Terminal;
@@ -77,14 +78,6 @@ impl User {
         let run = Run::new(tool("ssh"), &self.0).arg("-F").arg(self.0.join(".ssh/config")).args(own);
         run.arg(host).arg(WHERE).output()
     }
-
-    fn config(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.0.join(CONFIG)).unwrap()).unwrap()
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.0.join(name)).unwrap_or_default()
-    }
 }
 
 /// The pin of a server, as the message of a login without a terminal gives it.
@@ -107,12 +100,10 @@ fn a_login_to_a_host_that_no_ca_vouches_for_asks_once_about_its_key() {
     let command = format!("`kohakuriver login {url} --cluster lab --pinned-key '{pin}'`");
     refused.exits(2).prints_nothing().says(&["hint: ", "`--ca-file FILE`", &command]);
     assert!(!me.0.join(CONFIG).exists(), "something is stored");
-    assert_eq!(me.read(".ssh/config"), "");
+    assert_eq!(me.0.read(".ssh/config"), "");
 
     let terminal = |answer: &str| {
-        let command = format!("{} {}; echo status=$?", sh_quote(CLI), login.join(" "));
-        let words = ["-q", "-E", "never", "-c", &command, "/dev/null"];
-        let mut terminal = Terminal::start(Run::new(tool("script"), &me.0).env("TERM", "dumb").args(words));
+        let mut terminal = Terminal::with_status(&me.0, "dumb", &login.join(" "));
         terminal.sees(&pin[..20]);
         terminal.sees("Is that the key that the cluster's admin has told you? [y/N] ");
         terminal.types(answer);
@@ -125,9 +116,9 @@ fn a_login_to_a_host_that_no_ca_vouches_for_asks_once_about_its_key() {
     let yes = terminal("y\r");
     yes.check(yes.text().contains("status=0") && yes.text().matches("[y/N]").count() == 1, "one question");
 
-    let stored = me.config();
+    let stored = me.0.json(CONFIG);
     assert_eq!((&stored["host"], &stored["pinned_key"]), (&json!(url), &json!(pin)), "{stored}");
-    assert!(me.read(".ssh/kohakuriver.conf").contains(&pin));
+    assert!(me.0.read(".ssh/kohakuriver.conf").contains(&pin));
     for name in [NAME, ID] {
         me.ssh(&format!("{name}.kohakuriver")).succeeds().prints(&site.says()).says_nothing();
     }
@@ -138,9 +129,7 @@ fn a_login_to_a_host_that_no_ca_vouches_for_asks_once_about_its_key() {
     // Another key is refused, whoever has it.
     fs::write(&site.file, self_signed(&["127.0.0.1"]).pem).unwrap();
     site.gateway.process.signal(Signal::HUP);
-    site.gateway.process.wait_for("the new certificate", DEADLINE, |seen| {
-        String::from_utf8_lossy(&seen.stderr).contains("the new certificates are in force").then_some(())
-    });
+    site.gateway.process.wait_for_stderr("the new certificates are in force");
     let refused = me.ssh("trainer.kohakuriver");
     refused.exits(255).says(&["which is not the pinned one", "somebody may be between you and the Host"]);
     let new = pin_in(&refused.stderr);
@@ -169,10 +158,10 @@ fn two_clusters_with_a_ca_each() {
     let ca = "certificates/lab.pem";
     let login = ["--cluster", "lab", "login", &lab.url(), "--proxy", &lab.proxy(), "--ca-file", ca];
     me.run(&login).output().succeeds();
-    let config = me.config();
+    let config = me.0.json(CONFIG);
     assert_eq!(config["ca_file"], json!(me.0.join("work.pem")), "{config:#}");
     assert_eq!(config["clusters"]["lab"]["ca_file"], json!(me.0.join(ca)), "{config:#}");
-    let entries = me.read(".ssh/kohakuriver.conf");
+    let entries = me.0.read(".ssh/kohakuriver.conf");
     // With TLS, too, --fdpass takes less CPU than pipes, up and down (benches/README.md).
     for option in [
         format!("--proxy {}", lab.proxy()),
@@ -193,7 +182,7 @@ fn two_clusters_with_a_ca_each() {
         me.ssh(&host).succeeds().prints(&site.says()).says_nothing();
     }
     // The host keys were asked for by KnownHostsCommand, over https.
-    let known = me.read(".ssh/.kohakuriver_known_hosts");
+    let known = me.0.read(".ssh/.kohakuriver_known_hosts");
     assert!(
         known.contains(&format!("kohakuriver-{ID},")) && known.contains(&format!("kohakuriver-{ID}.lab,")),
         "{known}"
@@ -210,8 +199,7 @@ fn two_clusters_with_a_ca_each() {
         let doctor = me.run(before).args(["doctor", NAME, "--json", "--all", "--user", &user()]);
         let report: Value = serde_json::from_slice(&doctor.deadline(120).output().stdout).unwrap();
         for check in ["host-api", "proxy-port", "proxy", "tunnel", "login"] {
-            let found = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check);
-            assert!(found.is_some_and(|found| found["verdict"] == "ok"), "{check}: {report:#}");
+            assert_eq!(of_check(&report, check)["verdict"], "ok", "{check}: {report:#}");
         }
     }
     // Written again, by the settings and as the file itself says, entries stay those of their Host.
@@ -222,12 +210,11 @@ fn two_clusters_with_a_ca_each() {
     for command in commands {
         let again = Run::new(tool("sh"), &me.0).args(["-c", &command]).output();
         again.succeeds().check(!again.stderr.contains("the entries of cluster"), "the same Host");
-        assert_eq!(me.read(".ssh/kohakuriver.conf"), entries, "{command}");
+        assert_eq!(me.0.read(".ssh/kohakuriver.conf"), entries, "{command}");
     }
     let clusters = me.run(&["cluster", "list"]).output();
     clusters.check(clusters.text().contains(&work.url()) && clusters.text().contains(&lab.url()), "both Hosts");
-    let offered = me.run(&["--", "kohakuriver", "vps", "connect", "t"]).env("KOHAKURIVER_COMPLETE", "bash");
-    let offered = offered.env("_CLAP_COMPLETE_INDEX", "3").env("_CLAP_IFS", "\n").output();
+    let offered = me.run(&[]).completing(&["vps", "connect", "t"]).output();
     assert_eq!(offered.text().lines().collect::<Vec<_>>(), ["trainer", "trainer.lab.kohakuriver"]);
 
     // Each CA counts for its own cluster.
@@ -244,9 +231,7 @@ fn two_clusters_with_a_ca_each() {
 #[test]
 fn a_token_goes_to_its_own_origin_alone() {
     let authority = Authority::new();
-    let mut vps = running(ID, 22);
-    vps["task_type"] = "vps".into();
-    let plain = host_api(vec![vps]);
+    let plain = host_api(vec![running(ID, 22)]);
     let front = TlsFront::new(plain.address, server_config(&authority.server(1)), Front::Tls);
     let ca = authority.file.to_str().unwrap();
     for (own, other) in [

@@ -134,11 +134,9 @@ impl Hosts {
     fn run(&self, program: &str, home: &Home, stored: Stored) -> Run {
         let run = Run::new(program, home).stdin("somebody's token or password\n");
         match stored {
-            Stored::InEnvironment => run
-                .env("KOHAKURIVER_TOKEN", OPERATOR)
-                .env("KOHAKURIVER_HOST", "127.0.0.1")
-                .env("KOHAKURIVER_PORT", Self::port(&self.work).to_string())
-                .env("KOHAKURIVER_SSH_PROXY_PORT", Self::port(&self.work).to_string()),
+            Stored::InEnvironment => {
+                run.env("KOHAKURIVER_TOKEN", OPERATOR).on_host(Self::port(&self.work)).through(Self::port(&self.work))
+            }
             _ => run,
         }
     }
@@ -476,7 +474,7 @@ fn a_new_token_takes_the_place_of_the_old_one_whichever_cluster_is_the_default_o
     assert!(saw(&hosts.work, USER) > 0, "the new one is sent");
     run(&["--cluster", "default", "auth", "logout"]).succeeds().says(&["logged out of"]);
     for file in [AUTH, OURS] {
-        let text = fs::read_to_string(home.join(file)).unwrap_or_default();
+        let text = home.read(file);
         assert!(!text.contains(OPERATOR) && !text.contains(USER), "{file}: {text}");
     }
 }

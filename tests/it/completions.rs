@@ -68,13 +68,11 @@ fn shell(name: &str, home: &Home, host: &LifeHost) -> Terminal {
             format!("{} -i", tool("fish").display())
         }
     };
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     let run = Run::new(tool("script"), home)
-        .env("PATH", path)
+        .first_on_path(&folder)
         .env("TERM", "xterm")
         .env("LC_ALL", "C.UTF-8")
-        .env("KOHAKURIVER_HOST", "127.0.0.1")
-        .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
+        .on_host(host.peer.address.port())
         .args(["-q", "-E", "always", "-c", &format!("stty cols 120 rows 40; {command}"), "/dev/null"]);
     let mut shell = Terminal::start(run);
     shell.sees("ready");
@@ -166,9 +164,7 @@ fn each_shell_completes_what_is_copied() {
 
 /// The completions after these words.
 fn offered(home: &Home, host: &LifeHost, words: &[&str]) -> Outcome {
-    let run = host.run(home, &["--", "kohakuriver"]).args(words);
-    let index = words.len().to_string();
-    run.env("KOHAKURIVER_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index).env("_CLAP_IFS", "\n").output()
+    host.run(home, &[]).completing(words).output()
 }
 
 #[test]
@@ -211,13 +207,8 @@ fn commands_values_and_vpses_are_offered() {
 #[test]
 fn completion_does_not_wait_for_an_unreachable_host() {
     let home = Home::new();
-    let outcome = Run::new(CLI, &home)
-        .env("KOHAKURIVER_HOST", "192.0.2.1")
-        .env("KOHAKURIVER_COMPLETE", "bash")
-        .env("_CLAP_COMPLETE_INDEX", "3")
-        .env("_CLAP_IFS", "\n")
-        .args(["--", "kohakuriver", "vps", "connect", "t"])
-        .output();
+    let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "192.0.2.1");
+    let outcome = run.completing(&["vps", "connect", "t"]).output();
     outcome.succeeds().prints_nothing();
     assert!(outcome.took < Duration::from_secs(5), "{outcome}");
 }

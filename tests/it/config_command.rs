@@ -1,11 +1,10 @@
 //! `kohakuriver config set` and `unset`, and files with settings that nobody knows.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::support::home::Home;
+use crate::support::home::{Home, mode};
 use crate::support::run::{Outcome, Run};
 use crate::support::tools::CLI;
 
@@ -15,17 +14,13 @@ fn config(home: &Home, args: &[&str]) -> Outcome {
     Run::new(CLI, home).arg("config").args(args).output()
 }
 
-fn stored(home: &Home) -> Value {
-    serde_json::from_slice(&fs::read(home.join(FILE)).unwrap()).unwrap()
-}
-
 #[test]
 fn a_setting_is_changed_and_the_others_stay() {
     let home = Home::new();
     config(&home, &["set", "host", "gpu-head"]).succeeds().prints_nothing().says(&["set `host` in ", FILE]);
-    assert_eq!(fs::metadata(home.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(mode(&home.join(FILE)), 0o600);
     config(&home, &["set", "ssh_proxy_port", "9002"]).succeeds();
-    assert_eq!(stored(&home), json!({ "host": "gpu-head", "ssh_proxy_port": 9002 }));
+    assert_eq!(home.json(FILE), json!({ "host": "gpu-head", "ssh_proxy_port": 9002 }));
     let shown = config(&home, &["show", "--json"]);
     let shown: Value = serde_json::from_str(&shown.succeeds().text()).unwrap();
     assert_eq!(shown["host"], json!({ "value": "gpu-head", "source": "config.json" }));
@@ -38,12 +33,12 @@ fn a_setting_is_changed_and_the_others_stay() {
     std::os::unix::fs::symlink(home.join("dotfiles/config.json"), home.join(FILE)).unwrap();
     config(&home, &["set", "proxy", "door:8002"]).succeeds();
     assert!(home.join(FILE).is_symlink());
-    assert_eq!(stored(&home), json!({ "host": "gpu-head", "colour": "red", "proxy": "door:8002" }));
+    assert_eq!(home.json(FILE), json!({ "host": "gpu-head", "colour": "red", "proxy": "door:8002" }));
     config(&home, &["unset", "colour"]).succeeds().says(&["removed `colour` from "]);
     config(&home, &["unset", "colour"]).succeeds().says(&["`colour` is not set in "]);
     for (typed, file) in [("~/k.log", home.join("k.log")), ("logs/k.log", home.join("logs/k.log"))] {
         config(&home, &["set", "log_file", typed]).succeeds();
-        assert_eq!(stored(&home)["log_file"], file.display().to_string());
+        assert_eq!(home.json(FILE)["log_file"], file.display().to_string());
     }
     config(&home, &["unset", "log_file"]).succeeds();
     config(&home, &["unset", "host"]).succeeds();
@@ -53,7 +48,7 @@ fn a_setting_is_changed_and_the_others_stay() {
         assert_eq!(shown["resume"], json!({ "value": value, "source": "config.json" }));
     }
     config(&home, &["unset", "resume"]).succeeds();
-    assert_eq!(stored(&home), json!({ "proxy": "door:8002" }));
+    assert_eq!(home.json(FILE), json!({ "proxy": "door:8002" }));
 }
 
 #[test]
@@ -81,7 +76,7 @@ fn no_value_that_programs_could_not_use_is_stored() {
     // A value of the right form corrects a wrong one.
     home.write(FILE, r#"{"port":"8001"}"#);
     config(&home, &["set", "port", "8001"]).succeeds();
-    assert_eq!(stored(&home), json!({ "port": 8001 }));
+    assert_eq!(home.json(FILE), json!({ "port": 8001 }));
     home.write(FILE, "{ broken");
     let outcome = config(&home, &["set", "port", "8001"]);
     outcome.exits(1).says(&["kohakuriver: cannot change ", "not one JSON object", "hint: correct it in an editor"]);

@@ -38,8 +38,7 @@ fn list(home: &Home, host: &LifeHost) -> Terminal {
         .env("TERM", "xterm")
         .env("LC_ALL", "C.UTF-8")
         .env("KOHAKURIVER_TOKEN", USER)
-        .env("KOHAKURIVER_HOST", "127.0.0.1")
-        .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
+        .on_host(host.peer.address.port())
         .args(["-q", "-e", "-E", "never", "-c", &command, "/dev/null"]);
     let mut terminal = Terminal::start(run);
     terminal.sees("Esc leaves");

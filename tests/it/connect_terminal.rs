@@ -133,7 +133,7 @@ fn a_job_is_stopped_and_continued() {
         keyboard.write_all(format!("fg\nround-{round}\n").as_bytes()).unwrap();
         // The terminal has no echo: this is the answer of `cat`.
         let answer = format!("round-{round}");
-        process.wait_for("an answer", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find(&answer));
+        process.wait_for_stdout(&answer);
     }
     keyboard.write_all(b"\x04").unwrap();
     // The terminal is the shell's again.
@@ -153,7 +153,7 @@ fn off_a_terminal_it_becomes_ssh() {
         .says(&["Permission denied"])
         .check(!outcome.stderr.contains("to find the cause"), "no line of ours");
     let mut process = cluster.connect().args(["--", "echo up; cat"]).stdin_open().start();
-    process.wait_for("the remote command", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
+    process.wait_for_stdout("up");
     let name = fs::read_to_string(format!("/proc/{}/comm", process.id().as_raw_nonzero())).unwrap();
     drop(process.stdin.take());
     process.finish().succeeds();

@@ -1,7 +1,6 @@
 //! A Runner that is gone without a word: packets to it are dropped, so nothing refuses and nothing answers.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -10,11 +9,12 @@ use serde_json::json;
 use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::network::Network;
-use crate::support::peers::{MutePort, PEER_TIMEOUT};
+use crate::support::peers::MutePort;
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::{GATEWAY, tool};
-use crate::support::tunnels::{LAUNCH, UNWATCHED};
+use crate::support::tunnels::{LAUNCH, UNWATCHED, connect_request};
+use crate::support::watched::ask;
 
 /// How long the gateway tries to reach a Runner, and a bit.
 const DIAL: std::ops::Range<Duration> = Duration::from_secs(14)..Duration::from_secs(25);
@@ -39,19 +39,8 @@ fn a_runner_whose_packets_are_dropped() {
 
     let started = Instant::now();
     std::thread::scope(|scope| {
-        let line = scope.spawn(|| {
-            let mut stream = TcpStream::connect(address).unwrap();
-            stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-            stream.write_all(format!("REQUEST_TUNNEL {ID}\n").as_bytes()).unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
-            answer
-        });
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-        stream.write_all(format!("CONNECT {ID}:22 HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let line = scope.spawn(|| ask(address, format!("REQUEST_TUNNEL {ID}\n")));
+        let answer = ask(address, connect_request(ID));
         assert!(answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{answer}");
         assert!(answer.contains("; error=connection_timeout\r\n"), "{answer}");
         assert_eq!(line.join().unwrap(), format!("ERROR Timeout connecting to Runner for task {ID}.\n"));

@@ -1,7 +1,6 @@
 //! The package for Debian and Ubuntu, in a Debian of its own: installed, used, upgraded, removed and purged.
 
 use std::fs;
-use std::io::Write;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -15,7 +14,7 @@ use crate::support::processes::falls_to;
 use crate::support::release::{architecture, artifact, artifacts};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
-use crate::support::tools::tool;
+use crate::support::tools::{not_tested, tool};
 use crate::support::tunnels::{echo_tunnel, echoes};
 
 const DEFAULTS: &str = "etc/default/kohakuriver-gateway";
@@ -54,8 +53,7 @@ fn for_arm64_it_installs_upgrades_and_goes() {
         .unwrap()
         .any(|file| file.unwrap().file_name().to_str().unwrap().ends_with("_arm64.deb"));
     if !is_there {
-        let why = b"NOT TESTED: the package for ARM64, which a release of all targets has\n";
-        return std::io::stderr().write_all(why).unwrap();
+        return not_tested("the package for ARM64, which a release of all targets has");
     }
     Debian::arm64().iter().for_each(installs_upgrades_and_goes);
 }

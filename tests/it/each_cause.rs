@@ -124,9 +124,7 @@ fn booting(port: u16) -> Peer {
 }
 
 fn with_users(port: u16) -> Peer {
-    let mut vps = running(ID, port);
-    vps["task_type"] = "vps".into();
-    host_api(vec![vps])
+    host_api(vec![running(ID, port)])
 }
 
 fn vps_and_runner() -> Vec<Cause> {

@@ -1,15 +1,14 @@
 //! Users that may reach a VPS through the gateway, and addresses that it may dial: with authentication at the Host, and
 //! without.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
 
 use crate::support::curl::curl;
 use crate::support::gateway::{As, Gateway, inventory, name_of, running};
@@ -20,6 +19,7 @@ use crate::support::peers::{GREETING, PEER_TIMEOUT, Peer, greeter, http_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::{GATEWAY, HELPER};
+use crate::support::watched::send;
 
 /// Longer than the gateway remembers anything while its Host is there.
 const REMEMBERED: Duration = Duration::from_secs(8);
@@ -38,9 +38,7 @@ fn connect(gateway: &Gateway, token: &str) -> u16 {
 
 /// The answer to a request in the line protocol; a tunnel is closed again after its first bytes.
 fn line(gateway: SocketAddr, id: &str) -> String {
-    let mut stream = TcpStream::connect(gateway).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(format!("REQUEST_TUNNEL {id}\n").as_bytes()).unwrap();
+    let mut stream = send(gateway, format!("REQUEST_TUNNEL {id}\n"));
     let mut text = Vec::new();
     while !text.ends_with(b"\n") {
         let mut byte = [0];
@@ -50,16 +48,10 @@ fn line(gateway: SocketAddr, id: &str) -> String {
     String::from_utf8(text).unwrap()
 }
 
-fn vps(port: u16) -> Value {
-    let mut vps = running(ID, port);
-    vps["task_type"] = json!("vps");
-    vps
-}
-
 /// A Host with authentication on, and a VPS behind it.
 fn cluster() -> (Peer, Peer) {
     let vps_of_host = greeter();
-    let api = host_api(vec![vps(vps_of_host.address.port())]);
+    let api = host_api(vec![running(ID, vps_of_host.address.port())]);
     (vps_of_host, api)
 }
 
@@ -182,7 +174,7 @@ fn the_token_of_the_line_protocol_is_read_again_and_never_shown() {
 #[test]
 fn without_authentication_access_goes_by_network() {
     let greeter = greeter();
-    let inventory = inventory(&[vps(greeter.address.port())]);
+    let inventory = inventory(&[running(ID, greeter.address.port())]);
     let home = Home::new();
     let file = home.write("allow", "# nobody yet\n");
     let path = file.to_str().unwrap();
@@ -231,7 +223,7 @@ fn without_authentication_access_goes_by_network() {
 #[test]
 fn a_client_of_both_families_goes_by_its_own_address() {
     let (greeter, home) = (greeter(), Home::new());
-    let inventory = home.write("inventory.json", inventory(&[vps(greeter.address.port())]).to_string());
+    let inventory = home.write("inventory.json", inventory(&[running(ID, greeter.address.port())]).to_string());
     for (network, status) in [("127.0.0.0/8", 200), ("::ffff:127.0.0.1", 200), ("::/0", 403)] {
         let run =
             Run::new(GATEWAY, &home).args(["--listen", "[::]:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]);
@@ -239,16 +231,14 @@ fn a_client_of_both_families_goes_by_its_own_address() {
         let address: SocketAddr = process.stderr_line("listening on ").parse().unwrap();
         let answer = curl((std::net::Ipv4Addr::LOCALHOST, address.port()).into(), &target(), None);
         assert_eq!(answer.status, status, "{network}: {}", answer.head);
-        process.wait_for("an audit line", PEER_TIMEOUT, |seen| {
-            String::from_utf8_lossy(&seen.stdout).contains(r#","client":"127.0.0.1:"#).then_some(())
-        });
+        process.wait_for_stdout(r#","client":"127.0.0.1:"#);
     }
 }
 
 #[test]
 fn runners_are_dialled_in_the_networks_that_are_named() {
     let greeter = greeter();
-    let inventory = inventory(&[vps(greeter.address.port())]);
+    let inventory = inventory(&[running(ID, greeter.address.port())]);
     for (network, status) in [("127.0.0.0/8", 200), ("10.0.0.0/8", 502)] {
         let gateway = Gateway::with_inventory_and(&inventory, &["--allow-runner", network]);
         let answer = curl(gateway.address, &target(), None);
@@ -266,7 +256,7 @@ fn the_gateway_does_not_dial_itself() {
     let home = Home::new();
     let gateway = Gateway::with_inventory(&inventory(&[]));
     for door in [gateway.address, gateway.api()] {
-        gateway.write_inventory(&inventory(&[vps(door.port())]).to_string());
+        gateway.write_inventory(&inventory(&[running(ID, door.port())]).to_string());
         assert_eq!(connect(&gateway, ""), 502, "{door}");
         let helper = Run::new(HELPER, &home).arg("--proxy").arg(gateway.address.to_string()).args([ID, "22"]);
         helper.output().exits(1).says(&["127.0.0.1 is the gateway itself, which the gateway does not dial"]);
@@ -276,7 +266,7 @@ fn the_gateway_does_not_dial_itself() {
 #[test]
 fn unrestricted_access_is_reported_at_the_start() {
     const WARNING: &str = "anyone who can connect to this gateway reaches every VPS";
-    let inventory = inventory(&[vps(1)]);
+    let inventory = inventory(&[running(ID, 1)]);
     let (_vps, with_users) = cluster();
     let without = OlderHost::start(&[task(ID, "running", None, None)]);
     let without = format!("http://{}", without.api);
@@ -316,7 +306,7 @@ fn a_vps_that_was_restarted_is_found_at_its_new_port() {
     let port = Arc::new(AtomicU16::new(before.address.port()));
     let now = Arc::clone(&port);
     let api = http_server(move |asked| {
-        let (status, body) = answer(&[vps(now.load(Ordering::SeqCst))], asked);
+        let (status, body) = answer(&[running(ID, now.load(Ordering::SeqCst))], asked);
         (status, "application/json", body.to_string())
     });
     let gateway = Gateway::with_host_api(&base(&api));

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::gateway::{Gateway, inventory, running};
-use crate::support::home::{Home, set_mode};
+use crate::support::home::{Home, mode, set_mode};
 use crate::support::peers::{Peer, echo_server};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::scene::ID;
@@ -68,10 +67,6 @@ impl Local {
     }
 }
 
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
-}
-
 fn stops(process: Process) -> Outcome {
     process.signal(Signal::TERM);
     process.finish()
@@ -100,9 +95,7 @@ fn a_unix_socket_is_made_passed_on_and_removed() {
     process.signal(Signal::USR2);
     let successor = process.stderr_line("handed over to process ");
     let successor = Pid::from_raw(successor.split_once(';').unwrap().0.parse().unwrap()).unwrap();
-    process.wait_for("the end of the old process", DEADLINE, |seen| {
-        String::from_utf8_lossy(&seen.stderr).contains("stopped, with 0 tunnels still open\n").then_some(())
-    });
+    process.wait_for_stderr("stopped, with 0 tunnels still open\n");
     local.healthz().succeeds().prints("ok\n");
     assert_eq!(mode(&local.socket), 0o660);
     echo_tunnel(address, ID).unwrap();

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::net::{Shutdown, SocketAddr};
 use std::process::{Command, Stdio};
 
 use kohakuriver_proxy::handshake::connect::Answer;
@@ -12,9 +11,9 @@ use kohakuriver_proxy::resume::Key;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory, running};
-use crate::support::home::Home;
+use crate::support::home::{Home, mode};
 use crate::support::host_api::{OWNER, STRANGER, VIEWER, host_api};
-use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, http_server};
+use crate::support::peers::{MutePort, RefusingPort, echo_server, http_server};
 use crate::support::processes::falls_to;
 use crate::support::resumable::Session;
 use crate::support::run::{DEADLINE, Run, message};
@@ -61,9 +60,7 @@ fn behind_a_proxy_the_clients_own_address_is_noted() {
     let scene = Watched::new(&["--proxy-protocol"]);
     // Version 2, TCP over IPv4, from 10.1.2.3 port 4567.
     let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\x11\xd7\x1f\x42";
-    let mut stream = TcpStream::connect(scene.gateway.address).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(&[header, connect(&format!("{ID}:22")).as_bytes()].concat()).unwrap();
+    let mut stream = send(&scene.gateway, [header, connect(&format!("{ID}:22")).as_bytes()].concat());
     stream.read_exact(&mut [0; YES.len()]).unwrap();
     assert_eq!(scene.sessions()[0]["client"], "10.1.2.3:4567");
     drop(stream);
@@ -146,11 +143,11 @@ fn an_audit_line_for_each_reason_to_refuse() {
     let api = host_api(vec![running(ID, open.address.port())]);
     let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
     let with = |token: &str| format!("CONNECT {ID}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
-    ask(&gateway, &connect(&format!("{ID}:22")));
-    ask(&gateway, &with(STRANGER));
-    ask(&gateway, &with(VIEWER));
+    ask(&gateway, connect(&format!("{ID}:22")));
+    ask(&gateway, with(STRANGER));
+    ask(&gateway, with(VIEWER));
     api.finish();
-    ask(&gateway, &with(STRANGER));
+    ask(&gateway, with(STRANGER));
     let lines = audit(&gateway, "refused", 4);
     let reasons: Vec<_> = lines.iter().map(|line| line["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["token-needed", "not-allowed", "role-too-low", "host-api"]);
@@ -174,11 +171,11 @@ fn an_audit_line_for_each_reason_to_refuse() {
         (200, "application/json", body.to_string())
     });
     let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
-    ask(&gateway, &connect(&format!("{ID}:22")));
+    ask(&gateway, connect(&format!("{ID}:22")));
     note(&audit(&gateway, "refused", 1)[0], "connect");
 
     let gateway = Gateway::with_inventory_and(&inventory, &["--allow", "10.0.0.0/8", "--line-protocol", "off"]);
-    ask(&gateway, &connect("1:22"));
+    ask(&gateway, connect("1:22"));
     ask(&gateway, "REQUEST_TUNNEL 1\n");
     let lines = audit(&gateway, "refused", 2);
     note(&lines[0], "connect");
@@ -203,7 +200,7 @@ fn an_audit_file_belongs_to_the_gateway_alone() {
     let home = Home::new();
     let path = home.join("audit.log");
     let scene = Watched::new(&["--audit-log", path.to_str().unwrap()]);
-    ask(&scene.gateway, &connect("1:22"));
+    ask(&scene.gateway, connect("1:22"));
     let lines = || std::fs::read_to_string(&path).map_or(0, |text| text.lines().count());
     assert_eq!(falls_to(0, DEADLINE, || usize::from(lines() == 0)), 0, "no line");
     // As logrotate does it.
@@ -211,7 +208,7 @@ fn an_audit_file_belongs_to_the_gateway_alone() {
     std::fs::rename(&path, &rotated).unwrap();
     scene.gateway.process.signal(rustix::process::Signal::HUP);
     assert_eq!(falls_to(0, DEADLINE, || usize::from(!path.exists())), 0, "no new file");
-    ask(&scene.gateway, &connect("2:22"));
+    ask(&scene.gateway, connect("2:22"));
     scene.gateway.process.signal(rustix::process::Signal::TERM);
     let Watched { gateway, .. } = scene;
     let outcome = gateway.process.finish();
@@ -222,7 +219,7 @@ fn an_audit_file_belongs_to_the_gateway_alone() {
         assert!(text.contains(&format!("\"target\":\"{target}\",\"reason\":\"not-found\"")), "{text}");
         assert_eq!(text.lines().count(), 1, "{text}");
     }
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(mode(&path), 0o600);
 
     let bad = Run::new(GATEWAY, &home).args(["--listen", "127.0.0.1:0", "--audit-log", "/no/such/folder/x"]).output();
     bad.exits(1).logs_failure("cannot write the audit log to /no/such/folder/x", "--audit-log");
@@ -254,17 +251,12 @@ fn an_audit_log_that_nobody_reads_holds_nothing_up() {
     let mut asked = 0;
     while lost() == 0.0 {
         for _ in 0..500 {
-            let mut stream = TcpStream::connect(tunnels).unwrap();
-            stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-            stream.write_all(request.as_bytes()).unwrap();
-            stream.read_to_end(&mut Vec::new()).unwrap();
+            ask(tunnels, &request);
         }
         asked += 500;
         assert!(asked < 20_000, "no line is lost of {asked}");
     }
-    let mut stream = TcpStream::connect(tunnels).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(format!("{}hello", connect(&format!("{ID}:22"))).as_bytes()).unwrap();
+    let mut stream = send(tunnels, format!("{}hello", connect(&format!("{ID}:22"))));
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -292,7 +284,7 @@ fn the_log_tells_each_step_and_never_a_token() {
         // As the password of Basic, and in a request that is refused.
         let basic = Run::new(tool("curl"), &home).args(["-sS", "-p", "-x", &address, "-U", &format!("u:{STRANGER}")]);
         basic.args(["--max-time", "20", &format!("http://{ID}:22/")]).output();
-        ask(&gateway, &format!("CONNECT 1:80 HTTP/1.1\r\nProxy-Authorization: Bearer {OWNER}\r\n\r\n"));
+        ask(&gateway, format!("CONNECT 1:80 HTTP/1.1\r\nProxy-Authorization: Bearer {OWNER}\r\n\r\n"));
         audit(&gateway, "closed", 1);
         audit(&gateway, "refused", 2);
         let told =
@@ -334,9 +326,7 @@ fn rust_log_is_not_read() {
     let run = Run::new(GATEWAY, &home).env("RUST_LOG", "trace").arg("--inventory").arg(inventory);
     let gateway = run.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0", "--admin", "off"]).start();
     let address: SocketAddr = gateway.stderr_line("listening on ").parse().unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(connect("1:22").as_bytes()).unwrap();
-    stream.read_to_end(&mut Vec::new()).unwrap();
+    ask(address, connect("1:22"));
     gateway.signal(rustix::process::Signal::TERM);
     let outcome = gateway.finish();
     outcome

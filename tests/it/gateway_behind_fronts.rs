@@ -4,21 +4,21 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::certificates::{Authority, NAME, Secured};
 use crate::support::fronts::{Behind, Front};
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::Gateway;
 use crate::support::heavy;
 use crate::support::home::Home;
-use crate::support::pattern::pattern;
+use crate::support::load::{a_hundred_at_once, bulk_both_ways};
 use crate::support::peers::Peer;
-use crate::support::run::{DEADLINE, Process, Run};
+use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::{ID, Mode, destination};
 use crate::support::sshd::Sshd;
-use crate::support::tools::{HELPER, sh_quote, sha256, tool};
+use crate::support::tools::{HELPER, sh_quote, tool};
 use crate::support::tunnels::connect_request;
-use crate::support::watched::{audit, curl};
+use crate::support::watched::audit;
 
 const YES: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
@@ -36,7 +36,7 @@ fn gateway(authority: &Authority, port: u16, ends_tls: bool, tells: bool) -> (Ga
     let tls = ["--tls-listen", "127.0.0.1:0", "--tls-cert", file.to_str().unwrap()];
     let proxied = ["--proxy-protocol", "--proxy-from", "127.0.0.1"];
     let options = [&tls[..], if tells { &proxied } else { &[] }].concat();
-    let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, port)]), &options);
+    let gateway = Gateway::before_and(port, &options);
     let tls: SocketAddr = gateway.process.stderr_line("listening with TLS on ").parse().unwrap();
     let address = if ends_tls { gateway.address } else { tls };
     (gateway, address)
@@ -47,8 +47,7 @@ fn ssh(authority: &Authority, sshd: &Sshd, home: &Home, port: u16, mode: Mode) -
     let fdpass = if mode == Mode::Fdpass { " --fdpass" } else { "" };
     let ca = sh_quote(authority.file.to_str().unwrap());
     let command = format!("{}{fdpass} --ca-file {ca} --proxy https://localhost:{port} %h %p", sh_quote(HELPER));
-    let config = sshd.write_ssh_config(home, &format!("config-{mode:?}"), &command, mode);
-    Run::new(tool("ssh"), home).arg("-F").arg(config).arg(destination())
+    sshd.ssh(home, &command, mode).arg(destination())
 }
 
 #[test]
@@ -77,31 +76,16 @@ fn ssh_goes_through_each_front() {
     }
 }
 
-/// 32 MiB.
-const BULK: usize = 32 << 20;
-
 #[test]
 fn bulk_goes_both_ways_through_each_front() {
     let _place = heavy();
     let (authority, sshd) = (Authority::new(), Sshd::start());
     let home = Home::new();
-    let data = home.write("data", pattern(BULK));
-    let sum = sha256(&data);
-    let (there, down) = (home.join("there"), home.join("down"));
     for (number, (front, ends_tls, tells)) in FRONTS.into_iter().enumerate() {
         let (_gateway, behind) = gateway(&authority, sshd.port, ends_tls, tells);
         let running = Behind { authority: &authority, gateway: behind, name: "localhost" }.start(front);
-        let run = || {
-            let run = ssh(&authority, &sshd, &home, running.proxy.address.port(), Mode::BOTH[number % 2]);
-            run.deadline(300)
-        };
-        run().arg(format!("cat > {}", there.display())).stdin_file(&data).output().succeeds().says_nothing();
-        assert_eq!(sha256(&there), sum, "{front:?}");
-        run().arg(format!("cat {}", there.display())).stdout_file(&down).output().succeeds().says_nothing();
-        assert_eq!(sha256(&down), sum, "{front:?}");
-        // Both at once.
-        run().arg("cat").stdin_file(&data).stdout_file(&down).output().succeeds().says_nothing();
-        assert_eq!(sha256(&down), sum, "{front:?}");
+        let port = running.proxy.address.port();
+        bulk_both_ways(&home, &format!("{front:?}"), || ssh(&authority, &sshd, &home, port, Mode::BOTH[number % 2]));
     }
 }
 
@@ -113,23 +97,8 @@ fn a_hundred_sessions_go_through_a_front_at_once() {
     let (gateway, behind) = gateway(&authority, sshd.port, ends_tls, tells);
     let running = Behind { authority: &authority, gateway: behind, name: "localhost" }.start(front);
     let home = Home::new();
-    let start = |number: usize| {
-        let run = ssh(&authority, &sshd, &home, running.proxy.address.port(), Mode::BOTH[number % 2]);
-        run.arg(format!("echo in {number}; cat")).stdin_open().deadline(300).start()
-    };
-    let mut sessions: Vec<Process> = (0..100).map(start).collect();
-    for (number, session) in sessions.iter().enumerate() {
-        let greeting = format!("in {number}\n");
-        session.wait_for(&greeting, 2 * DEADLINE, |seen| (seen.stdout == greeting.as_bytes()).then_some(()));
-    }
-    let listed = curl(&home, gateway.admin, "/sessions", &[]).text();
-    assert_eq!(serde_json::from_str::<Vec<Value>>(&listed).unwrap().len(), 100);
-    for (number, session) in sessions.iter_mut().enumerate() {
-        session.stdin.take().unwrap().write_all(format!("{number} out\n").as_bytes()).unwrap();
-    }
-    for (number, session) in sessions.into_iter().enumerate() {
-        session.finish().succeeds().prints(&format!("in {number}\n{number} out\n")).says_nothing();
-    }
+    let port = running.proxy.address.port();
+    a_hundred_at_once(&gateway, |mode| ssh(&authority, &sshd, &home, port, mode));
 }
 
 /// A front that knows how tells the gateway the address of the client.

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::Home;
 use crate::support::peers::{MutePort, echo_server, http_server};
-use crate::support::run::{DEADLINE, Run};
+use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::HELPER;
 use crate::support::tunnels::echo_tunnel;
@@ -60,9 +60,7 @@ fn a_client_that_makes_room_reads_why() {
         let options = ["--max-handshakes", "1", "--log-level", "debug"];
         let gateway = Gateway::with_inventory_and(&inventory, &options);
         let mut waiting = send(&gateway, &request);
-        gateway.process.wait_for("the dial", DEADLINE, |seen| {
-            String::from_utf8_lossy(&seen.stderr).contains("VPS located").then_some(())
-        });
+        gateway.process.wait_for_stderr("VPS located");
         let answer = std::thread::scope(|scope| {
             let answer = scope.spawn(|| {
                 let mut answer = String::new();
@@ -81,9 +79,7 @@ fn a_client_that_makes_room_reads_why() {
         } else {
             assert_eq!(answer, "ERROR Too many connections. Try again in a moment.\n");
         }
-        gateway
-            .process
-            .wait_for("its line", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).contains(why).then_some(()));
+        gateway.process.wait_for_stdout(why);
         // The others were refused as well.
         let line = audit(&gateway, "refused", 1).into_iter().find(|line| line["detail"] == why).unwrap();
         assert_eq!((&line["reason"], &line["target"]), (&json!("limit"), &json!(request_target(&request))), "{line}");

@@ -6,8 +6,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use rustix::net::sockopt::set_socket_linger;
-
+use crate::support::far_end::reset;
 use crate::support::gateway::{As, Gateway, inventory, running};
 use crate::support::peers::{PEER_TIMEOUT, Peer, Served};
 use crate::support::run::Run;
@@ -20,10 +19,7 @@ const PROMPT: Duration = Duration::from_secs(5);
 
 /// The two requests, and how each is accepted.
 fn protocols() -> [(String, &'static str); 2] {
-    [
-        (format!("CONNECT {ID}:22 HTTP/1.1\r\n\r\n"), "HTTP/1.1 200 Connection established\r\n\r\n"),
-        (format!("REQUEST_TUNNEL {ID}\n"), "SUCCESS\n"),
-    ]
+    [(connect(&format!("{ID}:22")), YES), (format!("REQUEST_TUNNEL {ID}\n"), "SUCCESS\n")]
 }
 
 /// A VPS that does as `sshd` says, behind our gateway.
@@ -43,23 +39,6 @@ impl Scene {
         let gateway = Gateway::with_inventory_as(who, &inventory(&[running(ID, vps.address.port())]), &[]);
         Self { vps, gateway }
     }
-
-    /// A tunnel that is open.
-    fn tunnel(&self, request: &str, yes: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.gateway.address).unwrap();
-        stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = vec![0; yes.len()];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(String::from_utf8_lossy(&answer), yes);
-        stream
-    }
-}
-
-/// Makes the close of `stream` a reset.
-fn reset(stream: TcpStream) {
-    set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
-    drop(stream);
 }
 
 /// Reads to the end, of whichever kind; `None` when none comes in time.
@@ -99,7 +78,7 @@ fn was_reset(heard: Heard, bytes: &[u8], what: &str) {
 fn the_vps_closes_and_the_client_hears_of_it() {
     for (request, yes) in protocols() {
         let scene = Scene::new(|mut stream| Ok(stream.write_all(b"bye")?));
-        let stream = scene.tunnel(&request, yes);
+        let stream = tunnel(&scene.gateway, &request, yes);
         let (bytes, end) = end_of(&stream).unwrap_or_else(|| panic!("{request:?}: the client heard nothing"));
         assert_eq!(bytes, b"bye", "{request:?}");
         end.unwrap();
@@ -112,7 +91,7 @@ fn the_vps_closes_and_the_client_hears_of_it() {
 fn the_client_closes_and_the_vps_hears_of_it() {
     for (request, yes) in protocols() {
         let (scene, reports) = listening_vps(As::Caller);
-        let mut stream = scene.tunnel(&request, yes);
+        let mut stream = tunnel(&scene.gateway, &request, yes);
         stream.read_exact(&mut [0; 6]).unwrap();
         stream.write_all(b"bye").unwrap();
         drop(stream);
@@ -134,7 +113,7 @@ fn what_the_vps_still_has_to_say_arrives_after_the_clients_end() {
             anyhow::ensure!(heard == b"last words", "heard {}", heard.escape_ascii());
             Ok(stream.write_all(&sent)?)
         });
-        let mut stream = scene.tunnel(&request, yes);
+        let mut stream = tunnel(&scene.gateway, &request, yes);
         stream.write_all(b"last words").unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let (bytes, end) = end_of(&stream).unwrap_or_else(|| panic!("{request:?}: no end"));
@@ -153,14 +132,14 @@ fn resets_reach_the_other_side_as_such() {
             reset(stream);
             Ok(())
         });
-        let mut stream = scene.tunnel(&request, yes);
+        let mut stream = tunnel(&scene.gateway, &request, yes);
         stream.read_exact(&mut [0; 6]).unwrap();
         stream.write_all(b"go").unwrap();
         was_reset(end_of(&stream), b"", &format!("{request:?} {who:?}: the client"));
         scene.vps.finish();
 
         let (scene, reports) = listening_vps(who);
-        let mut stream = scene.tunnel(&request, yes);
+        let mut stream = tunnel(&scene.gateway, &request, yes);
         stream.read_exact(&mut [0; 6]).unwrap();
         reset(stream);
         was_reset(reports.recv_timeout(PEER_TIMEOUT).unwrap(), b"", &format!("{request:?} {who:?}: the VPS"));

@@ -66,10 +66,7 @@ fn a_runner_registered_with_nonsense_stops_nobody_else() {
     }
 
     let home = Home::new();
-    let cli = |arguments: &[&str]| {
-        let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "127.0.0.1");
-        run.env("KOHAKURIVER_PORT", host.address.port().to_string()).args(arguments).output()
-    };
+    let cli = |arguments: &[&str]| Run::new(CLI, &home).on_host(host.address.port()).args(arguments).output();
     for (arguments, there, left_out) in [
         (&["vps", "list"][..], [ID, ODD], "1 VPS"),
         (&["vps", "list", "--json"], [ID, ODD], "1 VPS"),
@@ -87,8 +84,7 @@ fn a_runner_registered_with_nonsense_stops_nobody_else() {
 fn a_list_of_nothing_but_nonsense_is_nonsense() {
     let host = http_server(|_| (200, "application/json", json!([{ "hostname": "n" }, {}]).to_string()));
     let home = Home::new();
-    let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "127.0.0.1");
-    let outcome = run.env("KOHAKURIVER_PORT", host.address.port().to_string()).args(["node", "list"]).output();
+    let outcome = Run::new(CLI, &home).on_host(host.address.port()).args(["node", "list"]).output();
     outcome.exits(1).says(&["gave an unusable answer: a node has no usable `url`"]);
 }
 

@@ -27,9 +27,7 @@ struct Site {
 impl Site {
     fn new(front: Front) -> Self {
         let (vps, authority) = (greeter(), Authority::new());
-        let mut shown = running(ID, vps.address.port());
-        shown["task_type"] = json!("vps");
-        let host = host_api(vec![shown]);
+        let host = host_api(vec![running(ID, vps.address.port())]);
         let front = Behind { authority: &authority, gateway: host.address, name: "localhost" }.start(front);
         Self { vps, host, authority, front }
     }

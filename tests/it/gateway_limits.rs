@@ -97,7 +97,7 @@ fn do_not_block_others(options: &[&str], slow: impl Fn(SocketAddr, u8) -> TcpStr
     raise_open_files();
     let echo = echo_server();
     let options = [&HEAD_TIMEOUT, options].concat();
-    let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, echo.address.port())]), &options);
+    let gateway = Gateway::before_and(echo.address.port(), &options);
     let request = [ahead, connect_request(ID).as_bytes()].concat();
     let newcomers = AtomicUsize::new(0);
     let tunnel = || -> io::Result<TcpStream> {
@@ -147,8 +147,7 @@ fn refused_clients_that_stay_do_not_block_others() {
     let _heavy = heavy();
     raise_open_files();
     let echo = echo_server();
-    let inventory = inventory(&[running(ID, echo.address.port())]);
-    let gateway = Gateway::with_inventory_and(&inventory, &["--max-handshakes", "16"]);
+    let gateway = Gateway::before_and(echo.address.port(), &["--max-handshakes", "16"]);
     let refused: Vec<_> = (0..200)
         .map(|_| {
             let mut stream = TcpStream::connect(gateway.address).unwrap();
@@ -165,8 +164,7 @@ fn refused_clients_that_stay_do_not_block_others() {
 #[test]
 fn one_client_does_not_get_all_tunnels() {
     let echo = echo_server();
-    let inventory = inventory(&[running(ID, echo.address.port())]);
-    let gateway = Gateway::with_inventory_and(&inventory, &["--max-tunnels", "4", "--max-tunnels-per-client", "2"]);
+    let gateway = Gateway::before_and(echo.address.port(), &["--max-tunnels", "4", "--max-tunnels-per-client", "2"]);
     let mut open: Vec<_> = (0..2).map(|_| echo_tunnel(gateway.address, ID).unwrap()).collect();
     let refused = echo_tunnel(gateway.address, ID).unwrap_err().to_string();
     assert!(refused.contains("503 Service Unavailable"), "{refused}");
@@ -315,9 +313,7 @@ fn at_the_limit_of_open_files(who: As, files: u32) {
         echoes(tunnel).unwrap();
     }
     const SAID: &str = "no room for more connections: new ones are turned away";
-    process.wait_for("a word to the admin", PEER_TIMEOUT, |seen| {
-        String::from_utf8_lossy(&seen.stderr).contains(SAID).then_some(())
-    });
+    process.wait_for_stderr(SAID);
     // All is well again when some have gone.
     idle.clear();
     open.truncate(open.len() / 2);

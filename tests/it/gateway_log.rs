@@ -1,6 +1,6 @@
 //! The gateway's log: each line has a time and a level, in either format, and what its admin must know stands in it once.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
@@ -165,13 +165,12 @@ fn a_drain_that_ends_tunnels_is_told_to_their_clients() {
         ("--no-resume", "the connection to VPS ", "a gateway resets a tunnel when it stops, "),
     ] {
         let vps = patient_echo_server();
-        let inventory = inventory(&[running(ID, vps.address.port())]);
-        let gateway = Gateway::with_inventory_and(&inventory, &["--drain-timeout", "1"]);
+        let gateway = Gateway::before_and(vps.address.port(), &["--drain-timeout", "1"]);
         let home = Home::new();
         let run = Run::new(HELPER, &home).args(["--proxy", &gateway.address.to_string(), option, ID]);
         let mut helper = run.stdin_open().start();
-        helper.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
-        helper.wait_for("the echo", DEADLINE, |seen| (seen.stdout == b"hello").then_some(()));
+        helper.types("hello");
+        helper.wait_for_all_of("hello");
         audit(&gateway, "opened", 1);
         gateway.process.signal(Signal::TERM);
         helper.wait_for("its end", DEADLINE, |seen| seen.has_ended().then_some(()));

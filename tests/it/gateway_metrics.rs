@@ -57,7 +57,7 @@ fn metrics_before_and_after_real_tunnels() {
     scene.awaits("handshakes", 1.0);
     drop(waiting);
     scene.awaits("handshakes", 0.0);
-    assert!(ask(&scene.gateway, &connect("1:22")).starts_with("HTTP/1.1 404 "));
+    assert!(ask(&scene.gateway, connect("1:22")).starts_with("HTTP/1.1 404 "));
 
     let page = scene.curl("/metrics", &[]).text();
     for (name, expected) in [

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use rustix::process::Signal;
-use serde_json::json;
 
 use crate::support::curl::{Connected, curl};
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::{Gateway, running};
 use crate::support::home::Home;
 use crate::support::host_api::{OWNER, answer};
 use crate::support::older_host::{OlderHost, task};
@@ -29,8 +28,7 @@ fn host_with_runner_at(node: &str, port: Option<u16>) -> Peer {
     let own = Arc::new(AtomicU16::new(0));
     let ports = Arc::clone(&own);
     let host = http_server(move |asked| {
-        let mut vps = running(ID, port.unwrap_or_else(|| ports.load(Ordering::SeqCst)));
-        vps["task_type"] = json!("vps");
+        let vps = running(ID, port.unwrap_or_else(|| ports.load(Ordering::SeqCst)));
         let (status, mut body) = answer(&[vps], asked);
         if asked.path == "/api/nodes" {
             body.as_array_mut().unwrap().iter_mut().for_each(|node| node["url"] = url.clone().into());
@@ -110,7 +108,7 @@ fn a_runner_on_the_gateways_machine_is_dialled_only_if_the_admin_names_it() {
 #[test]
 fn an_inventory_names_its_runners() {
     let service = local_service();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, service.address.port())]));
+    let gateway = Gateway::before(service.address.port());
     assert_eq!(connect(gateway.address).status, 200);
     gateway.process.signal(Signal::TERM);
     let stderr = gateway.process.finish().stderr;

@@ -9,10 +9,10 @@ use crate::support::gateway::{Gateway, NODE, inventory, name_of, running};
 use crate::support::home::Home;
 use crate::support::host_api::{OWNER, STRANGER, host_api};
 use crate::support::peers::lasting_echo_server;
-use crate::support::run::{DEADLINE, Run};
+use crate::support::run::DEADLINE;
 use crate::support::scene::{ID, Mode, helper_command};
 use crate::support::sshd::Sshd;
-use crate::support::tools::{HELPER, tool};
+use crate::support::tools::HELPER;
 use crate::support::tunnels::{echo_tunnel, echoes};
 use crate::support::watched::{ADMIN_TOKEN, DELETE, Watched, YES, ask, connect, tunnel};
 
@@ -55,10 +55,9 @@ fn real_ssh_sessions_come_and_go() {
     browser.awaits("document.getElementById('state').textContent.includes('reachable')");
 
     let home = Home::new();
-    let config =
-        sshd.write_ssh_config(&home, "config", &helper_command(HELPER, Mode::Stdio, gateway.address), Mode::Stdio);
+    let helper = helper_command(HELPER, Mode::Stdio, gateway.address);
     let ssh = |token: &str, command: &str| {
-        let run = Run::new(tool("ssh"), &home).arg("-F").arg(&config);
+        let run = sshd.ssh(&home, &helper, Mode::Stdio);
         run.env("KOHAKURIVER_TOKEN", token).args([&format!("{ID}.kohakuriver"), command]).stdin_open()
     };
     let mut session = ssh(OWNER, "head -c 100000 /dev/zero | tr '\\0' x; cat").start();
@@ -150,7 +149,7 @@ fn a_tunnel_is_ended_by_keyboard_with_the_right_token_only() {
     rows_are(&browser, 1);
 
     // Where nobody may, the page says what it takes.
-    let other = Gateway::with_inventory(&inventory(&[running(ID, scene.vps.address.port())]));
+    let other = Gateway::before(scene.vps.address.port());
     let _tunnel = echo_tunnel(other.address, ID).unwrap();
     live(&browser, &base(&other));
     browser.clicks("#rows .end");
@@ -173,7 +172,7 @@ fn a_thousand_tunnels_and_names_that_would_be_scripts() {
     let more = (1..1000).map(|_| tunnel(&gateway, &connect(&format!("{ID}:22")), YES));
     tunnels.extend(more);
 
-    let refused = ask(&gateway, &connect("<svg/onload=alert(1)>:22"));
+    let refused = ask(&gateway, connect("<svg/onload=alert(1)>:22"));
     assert!(refused.starts_with("HTTP/1.1 40"), "{refused}");
     let is_text = |browser: &Browser| {
         assert!(browser.text("#refusals").contains("<svg/onload=alert(1)>"), "{}", browser.text("#refusals"));

@@ -9,11 +9,10 @@ use serde_json::{Value, json};
 use crate::support::gateway::Gateway;
 use crate::support::home::Home;
 use crate::support::host_api::host_api;
-use crate::support::peers::PEER_TIMEOUT;
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::tunnels::{echo_tunnel, echoes};
-use crate::support::watched::{ADMIN_TOKEN, Watched, ask, connect, curl};
+use crate::support::watched::{ADMIN_TOKEN, Watched, ask, connect, curl, send};
 
 /// Most streams of events at once.
 const STREAMS: usize = 32;
@@ -22,10 +21,7 @@ const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// A connection that has asked for `path`.
 fn asks(admin: SocketAddr, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(admin).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
-    stream
+    send(admin, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
 
 fn status_line(stream: TcpStream) -> (String, BufReader<TcpStream>) {
@@ -132,7 +128,7 @@ fn events_say_what_changes_and_the_status_says_all() {
     assert_eq!((&rows[0]["id"], &rows[0]["bytes_up"], rows[0].get("user")), (&json!(1), &json!(5000), None));
     let rate = rows[0]["bytes_up_per_second"].as_u64().unwrap();
     assert!((500..=5000).contains(&rate), "{rate} bytes per second");
-    assert!(ask(&gateway, &connect(&format!("{ID}:22"))).starts_with("HTTP/1.1 407 "));
+    assert!(ask(&gateway, connect(&format!("{ID}:22"))).starts_with("HTTP/1.1 407 "));
 
     let home = Home::new();
     let status: Value = serde_json::from_str(&curl(&home, gateway.admin, "/status", &[]).text()).unwrap();

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -14,12 +13,12 @@ use crate::support::certificates::Authority;
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::home::{Home, set_mode};
 use crate::support::host_api::{ASSIGNED, OWNER, host_api};
-use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
+use crate::support::peers::{Peer, echo_server};
 use crate::support::run::{DEADLINE, Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::free_port;
 use crate::support::tools::{grafana, tool};
-use crate::support::tunnels::{asked_of, echoes, opens};
+use crate::support::tunnels::{asked_of, echoes, users_tunnel};
 use crate::support::watched::{connect, curl, metric};
 
 fn folder() -> PathBuf {
@@ -62,13 +61,12 @@ impl Scene {
     fn new(options: &[&str]) -> Self {
         let (vps, authority) = (echo_server(), Authority::new());
         let mut owned = running(ID, vps.address.port());
-        owned["task_type"] = "vps".into();
         owned["owner_username"] = "owner1".into();
         let host = host_api(vec![owned]);
         let server = authority.home.secret("gateway.pem", &authority.server(1).pem);
         let tls = ["--tls-listen", "127.0.0.1:0", "--tls-cert", server.to_str().unwrap(), "--api-proxy"];
         let gateway = Gateway::with_host_api_and(&format!("http://{}", host.address), &[&tls[..], options].concat());
-        let tunnels = [OWNER, ASSIGNED, OWNER].map(|token| tunnel(&gateway, token)).into();
+        let tunnels = [OWNER, ASSIGNED, OWNER].map(|token| users_tunnel(gateway.address, ID, token)).into();
         let scene = Self { gateway, tunnels, home: Home::new(), _parts: (vps, host, authority) };
         asked_of(scene.gateway.address, &connect(&format!("{ID}:22")));
         scene
@@ -77,14 +75,6 @@ impl Scene {
     fn page(&self) -> String {
         curl(&self.home, self.gateway.admin, "/metrics", &[]).text()
     }
-}
-
-fn tunnel(gateway: &Gateway, token: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.address).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    let head = format!("CONNECT {ID}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    opens(stream).unwrap()
 }
 
 /// A real Prometheus with the files of contrib/gateway, which scrapes this gateway.
@@ -254,7 +244,7 @@ fn every_query_of_the_alerts_and_of_the_dashboard_has_an_answer_from_a_real_gate
         used.extend(check_names(&query));
         // Some rates need a tunnel that opens and closes while Prometheus looks.
         drop(scene.tunnels.pop());
-        scene.tunnels.push(tunnel(&scene.gateway, OWNER));
+        scene.tunnels.push(users_tunnel(scene.gateway.address, ID, OWNER));
         echoes(scene.tunnels.last_mut().unwrap()).unwrap();
         let series = prometheus.series(&filled_in(&query));
         for label in legend.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap()) {

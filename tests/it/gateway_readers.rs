@@ -1,13 +1,13 @@
 //! Readers of the Host API of an inventory that don't read: what they were answered stays with the gateway.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 
 use serde_json::Value;
 
 use crate::support::gateway::{Gateway, inventory, running};
-use crate::support::peers::PEER_TIMEOUT;
+use crate::support::watched::send;
 
 /// The Host API's lists of so many are longer than what the kernel keeps of a connection.
 const VPSES: u64 = 12_000;
@@ -17,10 +17,7 @@ const READERS: usize = 60;
 const OF_A_READER: u64 = 64;
 
 fn ask(gateway: &Gateway, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.api()).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
-    stream
+    send(gateway.api(), format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
 
 /// A connection that has read one byte of the answer: the gateway has begun to write it.

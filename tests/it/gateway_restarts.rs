@@ -193,8 +193,7 @@ fn hands_over(who: As) {
 fn the_audit_log_continues_after_a_hand_over() {
     let (vps, home) = (echo_server(), Home::new());
     let path = home.join("audit.log");
-    let inventory = inventory(&[running(ID, vps.address.port())]);
-    let gateway = Gateway::with_inventory_and(&inventory, &["--audit-log", path.to_str().unwrap()]);
+    let gateway = Gateway::before_and(vps.address.port(), &["--audit-log", path.to_str().unwrap()]);
     let lines = |path: &Path| -> Vec<Value> {
         let text = fs::read_to_string(path).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -305,7 +304,7 @@ fn tunnels_of_older_processes_are_seen_and_ended_through_the_new_one() {
 #[test]
 fn the_old_process_reports_a_new_one_that_crashes() {
     let vps = echo_server();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let gateway = Gateway::before(vps.address.port());
     let mut before = echo_tunnel(gateway.address, ID).unwrap();
     gateway.process.signal(Signal::USR2);
     let new = successor(&gateway.process, 1);

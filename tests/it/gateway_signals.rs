@@ -28,8 +28,7 @@ fn it_stops_when_its_tunnels_have_ended_or_at_the_second_signal() {
     for signal in [Signal::TERM, Signal::INT] {
         for twice in [false, true] {
             let vps = echo_server();
-            let inventory = inventory(&[running(ID, vps.address.port())]);
-            let gateway = Gateway::with_inventory_and(&inventory, &["--drain-timeout", "3600", "--audit-log", "off"]);
+            let gateway = Gateway::before_and(vps.address.port(), &["--drain-timeout", "3600", "--audit-log", "off"]);
             let mut tunnel = echo_tunnel(gateway.address, ID).unwrap();
             gateway.process.signal(signal);
             gateway.process.stderr_line("stopping; waiting up to 3600 s for 1 tunnel");
@@ -54,8 +53,7 @@ fn it_stops_when_its_tunnels_have_ended_or_at_the_second_signal() {
 fn the_drain_timeout_ends_what_is_left() {
     for seconds in ["0", "1"] {
         let vps = echo_server();
-        let inventory = inventory(&[running(ID, vps.address.port())]);
-        let gateway = Gateway::with_inventory_and(&inventory, &["--drain-timeout", seconds, "--audit-log", "off"]);
+        let gateway = Gateway::before_and(vps.address.port(), &["--drain-timeout", seconds, "--audit-log", "off"]);
         let tunnel = echo_tunnel(gateway.address, ID).unwrap();
         gateway.process.signal(Signal::TERM);
         ends(tunnel);

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::certificates::{Authority, Issued, NAME, Secured};
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::{Gateway, inventory};
 use crate::support::home::Home;
 use crate::support::office::Office;
 use crate::support::pattern::pattern;
@@ -46,7 +46,7 @@ impl Scene {
         let listening = ["--tls-listen", "127.0.0.1:0", "--tls-cert", file.to_str().unwrap()].map(str::to_owned);
         let options = [listening.to_vec(), options(&authority)].concat();
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
+        let gateway = Gateway::before_and(vps.address.port(), &options);
         let tls = gateway.process.stderr_line("listening with TLS on ").parse().unwrap();
         Self { authority, file, gateway, tls, vps }
     }
@@ -313,7 +313,7 @@ fn certificates_are_read_again_on_sighup_and_when_a_link_changes() {
     replace_link(&link, &paths[0]);
     let vps = echo_server();
     let options = ["--tls-listen", "127.0.0.1:0", "--tls-cert", link.to_str().unwrap(), "--audit-log", "off"];
-    let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
+    let gateway = Gateway::before_and(vps.address.port(), &options);
     let tls = gateway.process.stderr_line("listening with TLS on ").parse().unwrap();
     let served = || authority.connect(tls, None).unwrap().certificate().clone();
     assert_eq!(served(), first.der);
@@ -439,7 +439,7 @@ fn the_helper_and_the_command_log_in_with_a_certificate() {
     let clients = Authority::new();
     let office = Office::with(|port, options| {
         let options = [options, &["--tls-client-ca", clients.file.to_str().unwrap()]].concat();
-        Gateway::with_inventory_and(&inventory(&[running(ID, port)]), &options)
+        Gateway::before_and(port, &options)
     });
     let alice = clients.issue(7, "alice", &[]);
     let certificate = clients.home.write("alice.pem", alice.certificate());

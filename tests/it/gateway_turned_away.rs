@@ -36,9 +36,7 @@ fn beside(inventory: &Value, options: &[&str], first: &str, second: &str) -> (Ga
     for _ in 0..TRIES {
         let gateway = Gateway::with_inventory_and(inventory, &[options, &["--log-level", "debug"]].concat());
         let _first = send(&gateway, first);
-        gateway.process.wait_for("the dial", DEADLINE, |seen| {
-            String::from_utf8_lossy(&seen.stderr).contains("VPS located").then_some(())
-        });
+        gateway.process.wait_for_stderr("VPS located");
         let answer = asked_of(gateway.address, second);
         if !answer.contains("not found") && !answer.contains("there is no VPS") {
             return (gateway, answer);

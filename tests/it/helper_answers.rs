@@ -10,7 +10,7 @@ use super::FRONT;
 use crate::support::far_end::{BANNER, YES};
 use crate::support::front::{Front, Place};
 use crate::support::home::Home;
-use crate::support::peers::{MutePort, Peer, http_server, read_head};
+use crate::support::peers::{MutePort, Peer, http_server, read_head, silence, silent};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned, fails_handed_over, handed_over};
@@ -224,18 +224,9 @@ fn a_head_without_an_end_is_cut_off() {
     );
 }
 
-/// A proxy that never answers: it reads until the helper leaves.
-fn silent() -> Peer {
-    Peer::serve(|mut stream| {
-        std::io::copy(&mut stream, &mut std::io::sink())?;
-        Ok(())
-    })
-    .behind(FRONT)
-}
-
 #[test]
 fn silence_ends_at_the_deadline_and_brings_no_second_connection() {
-    let silent = silent();
+    let silent = silent().behind(FRONT);
     let began = Instant::now();
     fails(
         &silent,
@@ -253,17 +244,15 @@ fn silence_ends_at_the_deadline_and_brings_no_second_connection() {
 #[test]
 fn one_deadline_for_everything() {
     const LIMIT: Duration = Duration::from_secs(5);
-    let (slow, silent, mute) = (Duration::from_secs(3), silent(), MutePort::new());
+    let (slow, silent, mute) = (Duration::from_secs(3), silent().behind(FRONT), MutePort::new());
     let slow_older_host = Peer::serve(move |mut stream| {
         let mut request = [0; 512];
         let read = stream.read(&mut request)?;
         if request[..read].starts_with(b"CONNECT ") {
             std::thread::sleep(slow);
-            stream.write_all(b"ERROR Invalid request format.\n")?;
-        } else {
-            std::io::copy(&mut stream, &mut std::io::sink())?;
+            return Ok(stream.write_all(b"ERROR Invalid request format.\n")?);
         }
-        Ok(())
+        silence(stream)
     })
     .behind(FRONT);
     let slow_api = http_server(move |_| {
@@ -275,8 +264,7 @@ fn one_deadline_for_everything() {
         read_head(&mut stream)?;
         std::thread::sleep(slow);
         stream.write_all(YES)?;
-        std::io::copy(&mut stream, &mut std::io::sink())?;
-        Ok(())
+        silence(stream)
     })
     .behind(FRONT);
     let mute = std::net::SocketAddr::from(([127, 0, 0, 1], mute.port));

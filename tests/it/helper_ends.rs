@@ -9,6 +9,7 @@ use super::FRONT;
 use crate::support::far_end::{BANNER, broke, open_behind, reset, sees_the_end, tunnels_behind};
 use crate::support::home::Home;
 use crate::support::pattern::pattern;
+use crate::support::peers::hears;
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, MOMENT, PATIENT, Spawned};
@@ -134,9 +135,7 @@ fn a_client_may_speak_before_the_server_does() {
         let mut spawned = Spawned::start(ends, &home, &proxy, &[&PATIENT[..], &[ID]].concat());
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
         spawned.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
-        let mut hello = [0; 5];
-        server.read_exact(&mut hello).unwrap();
-        assert_eq!(&hello, b"hello");
+        hears(&mut server, b"hello");
         server.write_all(BANNER).unwrap();
         drop(server);
         assert_eq!(spawned.read_all(), BANNER);

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::far_end::tunnels;
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::Gateway;
 use crate::support::home::Home;
-use crate::support::peers::{MutePort, Peer, read_head};
+use crate::support::peers::{MutePort, Peer, read_head, silence};
 use crate::support::processes::{descriptors, falls_to, is_dialled, kill, sockets, with_argument};
 use crate::support::proxies::{Proxy, tinyproxy};
 use crate::support::random::Random;
@@ -43,7 +43,7 @@ impl Way {
     }
 
     fn through_gateway() -> Self {
-        Self::through(|sshd| Front::Gateway(Gateway::with_inventory(&inventory(&[running(ID, sshd.port)]))))
+        Self::through(|sshd| Front::Gateway(Gateway::before(sshd.port)))
     }
 
     fn through_tinyproxy() -> Self {
@@ -57,8 +57,7 @@ impl Way {
             Front::Tinyproxy(proxy) => (proxy.address, format!("127.0.0.1 {}", self.sshd.port)),
         };
         let command = format!("{} {target}", proxy_command(mode, proxy, &self.mark));
-        let config = self.sshd.write_ssh_config(&self.home, &format!("config-{mode:?}"), &command, mode);
-        Run::new(tool("ssh"), &self.home).arg("-F").arg(config)
+        self.sshd.ssh(&self.home, &command, mode)
     }
 }
 
@@ -142,8 +141,7 @@ fn ssh_is_killed_during_the_handshake() {
     let silent = Peer::serve(move |mut stream| {
         read_head(&mut stream)?;
         sender.send(())?;
-        std::io::copy(&mut stream, &mut std::io::sink())?;
-        Ok(())
+        silence(stream)
     });
     ssh_is_killed_when(silent.address, "in the handshake", |_| connected.recv_timeout(DEADLINE).unwrap());
 }

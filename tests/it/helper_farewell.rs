@@ -10,10 +10,12 @@ use std::sync::mpsc::{self, Receiver};
 use rustix::process::Signal;
 
 use super::FRONT;
-use crate::support::far_end::{BANNER, CARRIED, LINE, hears_the_farewell, mute, older_tunnels_behind};
+use crate::support::far_end::{
+    BANNER, CARRIED, LINE, farewell, hears_the_farewell, mute, older_tunnels_behind, open_by,
+};
 use crate::support::front::Front;
 use crate::support::home::Home;
-use crate::support::peers::Peer;
+use crate::support::peers::{Peer, hears};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, SSH_HAS_GONE, Spawned, helper};
@@ -52,14 +54,10 @@ fn leaving_an_older_host_in_the_middle_takes_a_farewell() {
     let (proxy, servers) = older_tunnels_behind(FRONT);
     for ends in Ends::ALL {
         for signal in [None, Some(Signal::HUP), Some(Signal::TERM)] {
-            let mut spawned = Spawned::start(ends, &home, &proxy, &[&LINE[..], &[ID]].concat());
-            let mut server = servers.recv_timeout(DEADLINE).unwrap();
-            server.write_all(BANNER).unwrap();
-            let mut banner = vec![0; BANNER.len()];
-            spawned.stdout.as_mut().unwrap().read_exact(&mut banner).unwrap();
+            let command = helper(&home, &proxy, &[&LINE[..], &[ID]].concat());
+            let (mut spawned, mut server) = open_by(ends, command, &servers);
             spawned.stdin.as_mut().unwrap().write_all(b"SSH-2.0-ours\r\n").unwrap();
-            let mut ours = [0; 14];
-            server.read_exact(&mut ours).unwrap();
+            hears(&mut server, b"SSH-2.0-ours\r\n");
             match signal {
                 None => (spawned.stdin, spawned.stdout) = (None, None),
                 Some(signal) => spawned.signal(signal),
@@ -132,14 +130,10 @@ fn a_stdout_that_takes_no_more_is_an_error_and_an_older_host_hears_the_farewell(
 fn a_farewell_holds_nothing_of_the_users_open() {
     let home = Home::new();
     let (proxy, servers) = older_tunnels_behind(FRONT);
-    let mut spawned = Spawned::start(Ends::Pipes, &home, &proxy, &[&LINE[..], &[ID]].concat());
-    let mut server = servers.recv_timeout(DEADLINE).unwrap();
-    server.write_all(BANNER).unwrap();
-    let mut banner = vec![0; BANNER.len()];
-    spawned.stdout.as_mut().unwrap().read_exact(&mut banner).unwrap();
+    let command = helper(&home, &proxy, &[&LINE[..], &[ID]].concat());
+    let (mut spawned, mut server) = open_by(Ends::Pipes, command, &servers);
     (spawned.stdin, spawned.stdout) = (None, None);
-    let mut farewell = [0; 34];
-    server.read_exact(&mut farewell).unwrap();
+    hears(&mut server, &farewell());
     // The server has not hung up, so the helper still waits; but its stderr is at its end.
     assert_eq!(spawned.stderr_ends(), "");
     assert!(spawned.is_running());
@@ -185,8 +179,7 @@ fn neither_ssh_nor_a_script_waits_for_a_farewell() {
         if spawned.stdout.is_some() {
             assert_eq!(spawned.read_all(), b"");
         }
-        let mut farewell = [0; 34];
-        server.read_exact(&mut farewell).unwrap();
+        hears(&mut server, &farewell());
     };
     for fdpass in [false, true] {
         let stderr = format!(
@@ -229,9 +222,7 @@ fn what_nohup_has_it_ignore_is_ignored_by_the_helper_too() {
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
         let mut says = |spawned: &mut Spawned| {
             server.write_all(BANNER).unwrap();
-            let mut heard = vec![0; BANNER.len()];
-            spawned.stdout.as_mut().unwrap().read_exact(&mut heard).unwrap();
-            assert_eq!(heard, BANNER);
+            hears(spawned.stdout.as_mut().unwrap(), BANNER);
         };
         says(&mut spawned);
         for signal in ignored {

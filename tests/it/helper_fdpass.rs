@@ -1,6 +1,6 @@
 //! `--fdpass`: ssh gets the socket itself, once it is good, and pipes where that can't be.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::FRONT;
 use crate::support::far_end::{BANNER, CARRIED, LINE, hears_the_farewell, older_tunnels_behind, tunnels_behind};
 use crate::support::front::Front;
 use crate::support::home::Home;
-use crate::support::peers::Peer;
+use crate::support::peers::{Peer, hears, silent};
 use crate::support::resend::{HAS_LONGEST_PAUSE, longest_pause};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
@@ -20,11 +20,7 @@ use crate::support::tools::of_its_libc;
 
 #[test]
 fn ssh_that_leaves_during_the_handshake_is_noticed() {
-    let silent = Peer::serve(|mut stream| {
-        std::io::copy(&mut stream, &mut std::io::sink())?;
-        Ok(())
-    })
-    .behind(FRONT);
+    let silent = silent().behind(FRONT);
     let home = Home::new();
     let what = format!("gave up on VPS {ID} before the tunnel was open");
     let stderr = format!("kohakuriver-proxy: {what}\n  caused by: {SSH_HAS_GONE}\n");
@@ -76,9 +72,7 @@ fn fdpass_to_a_client_that_has_begun_to_speak_pipes() {
         spawned.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
         let mut server = servers.recv_timeout(DEADLINE).unwrap();
         server.write_all(BANNER).unwrap();
-        let mut hello = [0; 5];
-        server.read_exact(&mut hello).unwrap();
-        assert_eq!(&hello, b"hello");
+        hears(&mut server, b"hello");
         drop(server);
         assert_eq!(spawned.read_all(), BANNER);
         let steps = "kohakuriver-proxy: the client has begun to speak, so bytes are piped in spite of --fdpass\n";
@@ -144,7 +138,5 @@ fn a_socket_that_is_handed_over_is_tuned_and_whole() {
         assert!(!*HAS_LONGEST_PAUSE || longest_pause(&socket) == Ok(2000));
     }
     assert!(!rustix::fs::fcntl_getfl(&socket).unwrap().contains(OFlags::NONBLOCK));
-    let mut banner = vec![0; BANNER.len()];
-    socket.read_exact(&mut banner).unwrap();
-    assert_eq!(banner, BANNER);
+    hears(&mut socket, BANNER);
 }

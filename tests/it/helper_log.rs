@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode as FileMode, mkfifoat};
 use rustix::process::Signal;
 
 use crate::support::far_end::{BANNER, YES};
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::Gateway;
 use crate::support::home::Home;
 use crate::support::peers::{Peer, Served, read_head};
 use crate::support::run::{DEADLINE, Run};
@@ -151,7 +151,7 @@ fn under_control_persist_the_log_file_says_what_is_waited_for() {
             0 => Ok(()),
             _ => join(&stream, &TcpStream::connect(("127.0.0.1", port))?),
         });
-        let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+        let gateway = Gateway::before(vps.address.port());
         let log = home.join(&format!("{persist}-{log}"));
         let helper = helper_command(HELPER, Mode::Fdpass, gateway.address);
         let helper = helper.replacen(" --", &format!(" --wait=60 --log-file={} --", log.display()), 1);

@@ -1,7 +1,7 @@
 //! Names that no DNS server knows: a module of the system's Name Service Switch answers for them, as mDNS does for
 //! `.local`. A static helper can't load such a module.
 
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::Gateway;
 use crate::support::home::Home;
 use crate::support::peers::{GREETING, greeter};
 use crate::support::run::Run;
@@ -15,7 +15,7 @@ const MODULE: &str = "libnss_wrapper.so";
 #[test]
 fn a_name_that_only_a_module_of_the_system_knows() {
     let vps = greeter();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let gateway = Gateway::before(vps.address.port());
     let home = Home::new();
     let hosts = home.write("hosts", "127.0.0.1 gpu-head.kohakuriver-test.local\n");
     let run = |name: &str| {

@@ -19,6 +19,7 @@ use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, MOMENT, PATIENT, Spawned, take_socket};
 use crate::support::sshd::Sshd;
+use crate::support::watched::ask;
 use crate::support::{heavy, thousand_times};
 
 /// How many connections the older Host serves at a time.
@@ -171,10 +172,6 @@ fn an_older_host_survives_a_thousand_helpers_that_are_killed() {
 
 #[track_caller]
 fn api_answers(api: SocketAddr) {
-    let mut stream = TcpStream::connect(api).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(b"GET /nodes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = ask(api, "GET /nodes HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(NODE), "{answer}");
 }

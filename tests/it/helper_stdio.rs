@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::sync::mpsc::Receiver;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::Signal;
@@ -13,6 +15,7 @@ use super::FRONT;
 use crate::support::far_end::{BANNER, broke, reset, sees_the_end, tunnels_behind};
 use crate::support::home::Home;
 use crate::support::pattern::pattern;
+use crate::support::peers::{Peer, hears};
 use crate::support::processes::falls_to;
 use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
@@ -24,6 +27,19 @@ use crate::support::tools::of_its_libc;
 fn never_waits(fd: impl AsFd) {
     let flags = fcntl_getfl(&fd).unwrap();
     fcntl_setfl(&fd, flags | OFlags::NONBLOCK).unwrap();
+}
+
+/// A helper between these ends, and the server side of its tunnel.
+fn tunnel(
+    home: &Home,
+    proxy: &Peer,
+    servers: &Receiver<TcpStream>,
+    stdin: impl Into<Stdio>,
+    stdout: impl Into<Stdio>,
+) -> (Spawned, TcpStream) {
+    let mut command = helper(home, proxy, &[&PATIENT[..], &[ID]].concat());
+    command.stdin(stdin).stdout(stdout);
+    (Spawned::start_with_stdio(command), servers.recv_timeout(DEADLINE).unwrap())
 }
 
 #[test]
@@ -42,10 +58,7 @@ fn non_blocking_stdio_loses_nothing() {
         };
         never_waits(&stdin);
         never_waits(&stdout);
-        let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
-        command.stdin(OwnedFd::from(stdin)).stdout(stdout);
-        let spawned = Spawned::start_with_stdio(command);
-        let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        let (spawned, mut server) = tunnel(&home, &proxy, &servers, OwnedFd::from(stdin), stdout);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for piece in bytes.chunks(50_000) {
@@ -78,14 +91,11 @@ fn inherited_descriptors_keep_their_flags() {
         let before = (flags(&stdin), flags(&stdout));
         let (proxy, servers) = tunnels_behind(FRONT);
         let home = Home::new();
-        let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
-        command.stdin(stdin.try_clone().unwrap()).stdout(stdout.try_clone().unwrap());
-        let spawned = Spawned::start_with_stdio(command);
-        let mut server = servers.recv_timeout(DEADLINE).unwrap();
+        let (spawned, mut server) =
+            tunnel(&home, &proxy, &servers, stdin.try_clone().unwrap(), stdout.try_clone().unwrap());
         server.write_all(BANNER).unwrap();
         // The banner is out, so the relay runs.
-        let mut banner = vec![0; BANNER.len()];
-        reader.read_exact(&mut banner).unwrap();
+        hears(&mut reader, BANNER);
         assert_eq!((flags(&stdin), flags(&stdout)), before, "{ends:?}");
         server.shutdown(Shutdown::Both).unwrap();
         spawned.ends_with(0, "");
@@ -126,10 +136,7 @@ fn each_kind_of_stdio_ends_each_way() {
                 Kind::File => (pipe.into(), File::create(&output).unwrap()),
                 Kind::Null => (pipe.into(), File::options().write(true).open("/dev/null").unwrap()),
             };
-            let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
-            command.stdin(stdin).stdout(stdout);
-            let spawned = Spawned::start_with_stdio(command);
-            let mut server = servers.recv_timeout(DEADLINE).unwrap();
+            let (spawned, mut server) = tunnel(&home, &proxy, &servers, stdin, stdout);
             server.write_all(&bytes).unwrap();
             let mut server = Some(server);
             let mut end = || match cause {
@@ -178,10 +185,8 @@ fn a_file_and_dev_null_whose_end_comes_first() {
     let home = Home::new();
     let bytes = pattern(1 << 20);
     let input = home.write("input", &bytes);
-    let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
-    command.stdin(File::open(input).unwrap()).stdout(File::create(home.join("output")).unwrap());
-    let spawned = Spawned::start_with_stdio(command);
-    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    let (spawned, mut server) =
+        tunnel(&home, &proxy, &servers, File::open(input).unwrap(), File::create(home.join("output")).unwrap());
     let mut question = Vec::new();
     server.read_to_end(&mut question).unwrap();
     assert!(question == bytes);
@@ -190,10 +195,7 @@ fn a_file_and_dev_null_whose_end_comes_first() {
     spawned.ends_with(0, "");
     assert!(std::fs::read(home.join("output")).unwrap() == bytes);
 
-    let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
-    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
-    let spawned = Spawned::start_with_stdio(command);
-    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    let (spawned, mut server) = tunnel(&home, &proxy, &servers, Stdio::null(), Stdio::null());
     sees_the_end(&mut server);
     server.write_all(&bytes).unwrap();
     drop(server);
@@ -208,10 +210,7 @@ fn a_file_that_can_not_be_read_is_an_error() {
     // There is nothing at the start of a process's memory.
     let memory = File::open("/proc/self/mem").unwrap();
     let (_shown, stdout) = std::io::pipe().unwrap();
-    let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
-    command.stdin(memory).stdout(OwnedFd::from(stdout));
-    let spawned = Spawned::start_with_stdio(command);
-    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    let (spawned, mut server) = tunnel(&home, &proxy, &servers, memory, OwnedFd::from(stdout));
     sees_the_end(&mut server);
     let io_error = of_its_libc("Input/output error", "I/O error");
     spawned.ends_with(
@@ -229,18 +228,11 @@ fn the_terminal_hangs_up() {
     let (proxy, servers) = tunnels_behind(FRONT);
     let home = Home::new();
     let (mut ours, theirs) = terminal(Line::Raw);
-    let mut command = helper(&home, &proxy, &[&PATIENT[..], &[ID]].concat());
-    command.stdin(theirs.try_clone().unwrap()).stdout(theirs);
-    let spawned = Spawned::start_with_stdio(command);
-    let mut server = servers.recv_timeout(DEADLINE).unwrap();
+    let (spawned, mut server) = tunnel(&home, &proxy, &servers, theirs.try_clone().unwrap(), theirs);
     server.write_all(BANNER).unwrap();
-    let mut banner = vec![0; BANNER.len()];
-    ours.read_exact(&mut banner).unwrap();
-    assert_eq!(banner, BANNER);
+    hears(&mut ours, BANNER);
     ours.write_all(b"typed\n").unwrap();
-    let mut typed = [0; 6];
-    server.read_exact(&mut typed).unwrap();
-    assert_eq!(&typed, b"typed\n");
+    hears(&mut server, b"typed\n");
     drop(ours);
     sees_the_end(&mut server);
     spawned.ends_with(0, "");

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -14,14 +13,14 @@ use crate::support::certificates::{Authority, self_signed};
 use crate::support::far_end::{BANNER, YES, mute, sees_the_end, tunnels_behind};
 use crate::support::front::{Front, OwnFront, Place, TlsFront, server_config};
 use crate::support::gateway::{Gateway, NODE, inventory, running};
-use crate::support::home::{Home, set_mode};
-use crate::support::peers::{Peer, RefusingPort, read_head};
+use crate::support::home::{Home, mode, set_mode};
+use crate::support::peers::{Peer, RefusingPort, hears, read_head};
 use crate::support::processes::{falls_to, opened, with_argument};
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::{ID, Mode, destination, helper_command, tls_gateway};
 use crate::support::spawned::{Ends, PATIENT, Spawned, disconnect, handed_over, helper, logged, take_socket};
 use crate::support::sshd::Sshd;
-use crate::support::tools::{HELPER, sh_quote, tool};
+use crate::support::tools::{HELPER, sh_quote};
 
 /// The id of a VPS that is paused.
 const PAUSED: &str = "7323718749301768377";
@@ -50,8 +49,7 @@ impl Scene {
     fn ssh_to(&self, place: &Place, more: &str) -> Run {
         let command = helper_command(&self.program, Mode::Fdpass, place.clone());
         let command = command.replace(" %h %p", &format!(" {more} %h %p"));
-        let config = self.sshd.write_ssh_config(&self.home, "config", &command, Mode::Fdpass);
-        Run::new(tool("ssh"), &self.home).arg("-F").arg(config)
+        self.sshd.ssh(&self.home, &command, Mode::Fdpass)
     }
 
     fn ssh(&self) -> Run {
@@ -250,11 +248,9 @@ fn an_odd_home_and_a_strict_umask_change_nothing() {
     command.stdin(OwnedFd::from(theirs.try_clone().unwrap())).stdout(OwnedFd::from(theirs));
     let spawned = Spawned::start_with_stdio(command);
     let mut socket = take_socket(&ours).expect("a socket");
-    let mut start = [0; 8];
-    socket.read_exact(&mut start).unwrap();
-    assert_eq!(&start, b"SSH-2.0-");
+    hears(&mut socket, b"SSH-2.0-");
     spawned.ends_with(0, "");
-    assert_eq!(std::fs::metadata(&ca).unwrap().permissions().mode() & 0o777, 0o400);
+    assert_eq!(mode(&ca), 0o400);
 }
 
 /// A cut without close_notify may have taken bytes with it.
@@ -268,9 +264,7 @@ fn a_cut_is_a_broken_connection_and_an_orderly_end_is_none() {
             let mut server = servers.recv_timeout(DEADLINE).unwrap();
             server.write_all(BANNER).unwrap();
             drop(server);
-            let mut received = vec![0; BANNER.len()];
-            spawned.stdout.as_mut().unwrap().read_exact(&mut received).unwrap();
-            assert_eq!(received, BANNER, "{ends:?}");
+            hears(spawned.stdout.as_mut().unwrap(), BANNER);
             if is_cut {
                 let cause = "it was cut off: TLS was not ended (no close_notify)";
                 let what = format!("kohakuriver-proxy: the connection to VPS {ID} broke\n");
@@ -289,18 +283,17 @@ fn an_untrusted_server_hears_nothing() {
     let inner = Peer::serve(|_| Ok(()));
     let front = TlsFront::new(inner.address, server_config(&self_signed(&["127.0.0.1"])), Front::Tls);
     let (home, other) = (Home::new(), Authority::new());
-    let place = Place { address: front.address, ca: Some(other.file.clone()) };
-    let mut command = helper(&home, place, &[ID]);
-    command.env("KOHAKURIVER_TOKEN", "0123456789abcdef").env("KOHAKURIVER_HOST", "127.0.0.1");
-    let (status, stderr) = Spawned::start_command(Ends::Pipes, command).wait();
+    let with_token = |address, authority: &Authority| {
+        let mut command = helper(&home, Place { address, ca: Some(authority.file.clone()) }, &[ID]);
+        command.env("KOHAKURIVER_TOKEN", "0123456789abcdef").env("KOHAKURIVER_HOST", "127.0.0.1");
+        Spawned::start_command(Ends::Pipes, command).wait()
+    };
+    let (status, stderr) = with_token(front.address, &other);
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains("its certificate is self-signed, and its key is sha256//"), "{stderr}");
     assert_eq!((front.heard(), inner.accepted()), (0, 0));
     // A trusted one hears it.
     let own = OwnFront::new(inner.address, Front::Tls).unwrap();
-    let place = Place { address: own.tls.address, ca: Some(own.authority.file.clone()) };
-    let mut command = helper(&home, place, &[ID]);
-    command.env("KOHAKURIVER_TOKEN", "0123456789abcdef").env("KOHAKURIVER_HOST", "127.0.0.1");
-    assert_eq!(Spawned::start_command(Ends::Pipes, command).wait().0.code(), Some(1));
+    assert_eq!(with_token(own.tls.address, &own.authority).0.code(), Some(1));
     assert!(own.tls.heard() > 0);
 }

@@ -14,7 +14,7 @@ use super::FRONT;
 use crate::support::far_end::{BANNER, LINE, YES, hears_the_farewell, mute, older_tunnels_behind, tunnels_behind};
 use crate::support::front::Place;
 use crate::support::home::Home;
-use crate::support::peers::{MutePort, Peer, read_head};
+use crate::support::peers::{MutePort, Peer, read_head, silence, silent};
 use crate::support::processes::descriptors;
 use crate::support::pty::{Line, terminal};
 use crate::support::run::DEADLINE;
@@ -157,25 +157,12 @@ fn a_terminal_shows_one_line_that_moves_and_goes() {
     assert!(shown.contains(" s\x1b[K\r\x1b[Kkohakuriver-proxy: connected to "), "{shown:?}");
 }
 
-/// A server that says nothing, to the end.
-fn silent() -> Peer {
-    silent_host().behind(FRONT)
-}
-
-/// The same without a front.
-fn silent_host() -> Peer {
-    Peer::serve(|mut stream| {
-        std::io::copy(&mut stream, &mut std::io::sink())?;
-        Ok(())
-    })
-}
-
 #[test]
 fn a_terminal_is_told_of_each_wait_after_a_second() {
     let home = Home::new();
-    let (mute_port, silent, (opens, _servers)) = (MutePort::new(), silent(), tunnels_behind(FRONT));
+    let (mute_port, host_api, (opens, _servers)) = (MutePort::new(), silent(), tunnels_behind(FRONT));
+    let silent = silent().behind(FRONT);
     let (mute_at, at) = (SocketAddr::from(([127, 0, 0, 1], mute_port.port)), silent.address);
-    let host_api = silent_host();
     let looked_up = host_api.address.to_string();
     let has_not = format!("the SSH proxy at {at} has not answered yet");
     let cases = [
@@ -345,7 +332,7 @@ fn tries_leave_no_descriptor_behind() {
 
 #[test]
 fn a_try_says_how_long_it_really_waited() {
-    let (silent, home) = (silent(), Home::new());
+    let (silent, home) = (silent().behind(FRONT), Home::new());
     let (status, stderr) = Spawned::start(Ends::Pipes, &home, &silent, &["--wait", "0.5", ID]).wait();
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains(" gave no answer within 0.5 s\n"), "{stderr}");
@@ -471,7 +458,7 @@ fn a_vps_that_runs_without_its_sshd_is_waited_for() {
                 }
                 SaysNothing => {
                     stream.write_all(YES)?;
-                    std::io::copy(&mut stream, &mut std::io::sink())?;
+                    silence(stream)?;
                 }
             }
             Ok(())

@@ -1,6 +1,5 @@
 //! `--wait`, with an older Host, and the wait for another helper's look-up.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::mpsc;
@@ -8,7 +7,7 @@ use std::sync::mpsc;
 use crate::support::gateway::NODE;
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
-use crate::support::peers::Peer;
+use crate::support::peers::{Peer, hears, silence};
 use crate::support::processes::{falls_to, has_open};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
@@ -20,10 +19,9 @@ use crate::support::tools::older_host_python;
 #[test]
 fn a_helper_that_waits_for_anothers_look_up_ends_with_ssh() {
     let (sender, asked) = mpsc::channel();
-    let api = Peer::serve(move |mut stream| {
+    let api = Peer::serve(move |stream| {
         sender.send(())?;
-        std::io::copy(&mut stream, &mut std::io::sink())?;
-        Ok(())
+        silence(stream)
     });
     let home = Home::new();
     let host_api = api.address.to_string();
@@ -68,9 +66,7 @@ fn an_older_hosts_vps_is_waited_for_too() {
         format!("kohakuriver-proxy: VPS {ID} is starting (status: pending); waiting up to 60 s\n")
     );
     set_status(&host, "running");
-    let mut banner = [0; 8];
-    spawned.stdout.as_mut().unwrap().read_exact(&mut banner).unwrap();
-    assert_eq!(&banner, b"SSH-2.0-");
+    hears(spawned.stdout.as_mut().unwrap(), b"SSH-2.0-");
     (spawned.stdin, spawned.stdout) = (None, None);
     spawned.ends_with(0, "");
 

@@ -1,17 +1,17 @@
 //! No hint names a command that the Host refuses: for each role, each state of a VPS and each state of its Runner, the
 //! command that a hint names is run by the user who reads it.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN};
 use crate::support::home::Home;
 use crate::support::life_host::{ASSIGNED, LifeHost, OPERATOR, USER, VIEWER, vps};
-use crate::support::peers::PEER_TIMEOUT;
 use crate::support::run::Outcome;
 use crate::support::scene::ID;
+use crate::support::tunnels::users_request;
+use crate::support::watched::ask;
 
 /// Every state that a Host has, and one that it doesn't have yet.
 const STATES: [&str; 13] = [
@@ -50,8 +50,7 @@ impl Reader {
 
     fn run(&self, line: &str) -> Outcome {
         let home = Home::new();
-        let run = self.host.run(&home, &line.split(' ').collect::<Vec<_>>());
-        let run = run.env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string());
+        let run = self.host.run(&home, &line.split(' ').collect::<Vec<_>>()).through(self.gateway.address.port());
         run.env("KOHAKURIVER_TOKEN", self.token).output()
     }
 
@@ -103,12 +102,7 @@ impl Reader {
 
 /// The gateway's answer to a CONNECT.
 fn answer(gateway: SocketAddr, token: &str) -> Value {
-    let mut stream = TcpStream::connect(gateway).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    let head = format!("CONNECT {ID}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = ask(gateway, users_request(ID, token));
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 

@@ -12,7 +12,7 @@ use crate::support::peers::{Peer, read_head};
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::{ID, Mode, destination};
 use crate::support::sshd::Sshd;
-use crate::support::tools::{CLI, HELPER, sh_quote, tool, user};
+use crate::support::tools::{CLI, HELPER, sh_quote, user};
 
 /// The helper as a ProxyCommand, without `--proxy`: the settings name the Host.
 fn bare_helper(mode: Mode) -> String {
@@ -29,24 +29,18 @@ struct Cluster {
 impl Cluster {
     fn new() -> Self {
         let sshd = Sshd::start();
-        let mut vps = running(ID, sshd.port);
-        vps["task_type"] = json!("vps");
-        let api = host_api(vec![vps]);
+        let api = host_api(vec![running(ID, sshd.port)]);
         let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
         Self { sshd, api, gateway, home: Home::new() }
     }
 
     fn ssh(&self, token: Option<&str>, mode: Mode) -> Outcome {
-        let config = self.sshd.write_ssh_config(&self.home, "config", &bare_helper(mode), mode);
-        let run = Run::new(tool("ssh"), &self.home).arg("-F").arg(config).arg(destination()).arg("echo in; exit 4");
+        let run = self.sshd.ssh(&self.home, &bare_helper(mode), mode).arg(destination()).arg("echo in; exit 4");
         self.with_settings(run, token).output()
     }
 
     fn with_settings(&self, run: Run, token: Option<&str>) -> Run {
-        let run = run
-            .env("KOHAKURIVER_HOST", "127.0.0.1")
-            .env("KOHAKURIVER_PORT", self.api.address.port().to_string())
-            .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string());
+        let run = run.on_host(self.api.address.port()).through(self.gateway.address.port());
         token.into_iter().fold(run, |run, token| run.env("KOHAKURIVER_TOKEN", token))
     }
 

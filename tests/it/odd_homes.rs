@@ -219,8 +219,7 @@ fn a_users_own_file_of_host_keys_counts() {
     let cluster = Cluster::new();
     let own = cluster.home.write("own keys", format!("kohakuriver-{ID} {OTHER}\n"));
     let config = cluster.home.write("config", format!("Host *\n  UserKnownHostsFile \"{}\"\n", own.display()));
-    let script = format!("#!/bin/sh\nexec {} -F {} -o BatchMode=yes \"$@\"\n", tool("ssh").display(), config.display());
-    cluster.home.script("bin/ssh", &script);
+    cluster.home.ssh("", &format!("-F {} -o BatchMode=yes", config.display()));
     let connect = || cluster.connect().args(["--", "echo in"]).output();
     let place = format!("the stored key is in {}", own.display());
     connect().exits(255).says(&[" has changed\n", &place]);
@@ -244,7 +243,6 @@ fn entries_that_ssh_does_not_read_are_pointed_out() {
         format!("use `ssh -F {} NAME.kohakuriver`, or write the entries there: `env -u HOME kohak", config.display());
     write().succeeds().says(&[&unread, &ways]);
     // An ssh that reads the file in this home.
-    let script = format!("#!/bin/sh\nexec {} -F {} \"$@\"\n", tool("ssh").display(), config.display());
-    cluster.home.script("bin/ssh", &script);
+    cluster.home.ssh("", &format!("-F {}", config.display()));
     write().succeeds().check_stderr("nothing to change\n");
 }

@@ -9,14 +9,12 @@ use crate::support::peers::RefusingPort;
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::{ID, Mode, Scene, destination, helper_command};
 use crate::support::sshd::Sshd;
-use crate::support::tools::{CLI, HELPER, tool, user};
+use crate::support::tools::{CLI, HELPER, user};
 
 /// The helper's command, with more options for it.
 fn ssh(sshd: &Sshd, home: &Home, host: &OlderHost, id: &str, mode: Mode, more: &str) -> Outcome {
     let command = helper_command(HELPER, mode, host.proxy).replace(" --proxy ", &format!(" {more} --proxy "));
-    let config = sshd.write_ssh_config(home, "config", &command, mode);
-    let ssh = Run::new(tool("ssh"), home).arg("-F").arg(config).arg(format!("{id}.kohakuriver"));
-    ssh.arg("echo in; exit 8").output()
+    sshd.ssh(home, &command, mode).arg(format!("{id}.kohakuriver")).arg("echo in; exit 8").output()
 }
 
 #[test]
@@ -43,8 +41,7 @@ fn our_helper_and_our_gateway_by_the_line_protocol() {
     for mode in Mode::BOTH {
         let command = helper_command(HELPER, mode, scene.proxy());
         let command = command.replace(" --proxy ", " --protocol request-tunnel --proxy ");
-        let config = scene.sshd.write_ssh_config(&home, "config", &command, mode);
-        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(destination()).arg("cat; exit 8");
+        let ssh = scene.sshd.ssh(&home, &command, mode).arg(destination()).arg("cat; exit 8");
         ssh.stdin("line\n").output().exits(8).prints("line\n").says_nothing();
     }
 }
@@ -97,31 +94,37 @@ fn every_refusal_of_an_older_host_is_told_in_our_words() {
     }
 }
 
+/// Three VPSes beside the one that runs.
+const STOPPED: &str = "7427000000000000001";
+const FAILED: &str = "7427000000000000002";
+const PAUSED: &str = "7427000000000000003";
+
+fn host_of_four(sshd: &Sshd) -> OlderHost {
+    OlderHost::start(&[
+        task(ID, "running", Some(NODE), Some(sshd.port)),
+        task(STOPPED, "killed", Some(NODE), Some(1)),
+        task(FAILED, "failed", Some(NODE), Some(1)),
+        task(PAUSED, "paused", Some(NODE_DOWN), Some(1)),
+    ])
+}
+
 #[test]
 fn our_gateway_before_an_older_hosts_api() {
     let sshd = Sshd::start();
-    let (stopped, failed, paused) = ("7427000000000000001", "7427000000000000002", "7427000000000000003");
-    let tasks = [
-        task(ID, "running", Some(NODE), Some(sshd.port)),
-        task(stopped, "killed", Some(NODE), Some(1)),
-        task(failed, "failed", Some(NODE), Some(1)),
-        task(paused, "paused", Some(NODE_DOWN), Some(1)),
-    ];
-    let host = OlderHost::start(&tasks);
+    let host = host_of_four(&sshd);
     let gateway = Gateway::with_host_api(&format!("http://{}", host.api));
     let home = Home::new();
     for mode in Mode::BOTH {
-        let config = sshd.write_ssh_config(&home, "config", &helper_command(HELPER, mode, gateway.address), mode);
         let ssh = |id: &str| {
-            let run = Run::new(tool("ssh"), &home).arg("-F").arg(&config).arg(format!("{id}.kohakuriver"));
-            run.arg("cat; exit 8").stdin("through\n").output()
+            let run = sshd.ssh(&home, &helper_command(HELPER, mode, gateway.address), mode);
+            run.arg(format!("{id}.kohakuriver")).arg("cat; exit 8").stdin("through\n").output()
         };
         ssh(ID).exits(8).prints("through\n").says_nothing();
         let hint = "kohakuriver vps create";
-        ssh(stopped).ssh_fails_with(&format!("VPS {stopped} was killed"), hint);
+        ssh(STOPPED).ssh_fails_with(&format!("VPS {STOPPED} was killed"), hint);
         // An older Host can't restart it.
-        ssh(failed).ssh_fails_with(&format!("VPS {failed} has failed"), "kohakuriver vps create --gen-ssh-key");
-        ssh(paused).ssh_fails_with(&format!("the Runner of VPS {paused} is offline"), "kohakuriver node list");
+        ssh(FAILED).ssh_fails_with(&format!("VPS {FAILED} has failed"), "kohakuriver vps create --gen-ssh-key");
+        ssh(PAUSED).ssh_fails_with(&format!("the Runner of VPS {PAUSED} is offline"), "kohakuriver node list");
         let hint = "kohakuriver vps list";
         ssh("123").ssh_fails_with("there is no VPS 123", hint);
     }
@@ -130,38 +133,21 @@ fn our_gateway_before_an_older_hosts_api() {
 #[test]
 fn vps_connect_with_an_older_host() {
     let sshd = Sshd::start();
-    let (stopped, failed, paused) = ("7427000000000000001", "7427000000000000002", "7427000000000000003");
-    let tasks = [
-        task(ID, "running", Some(NODE), Some(sshd.port)),
-        task(stopped, "killed", Some(NODE), Some(1)),
-        task(failed, "failed", Some(NODE), Some(1)),
-        task(paused, "paused", Some(NODE_DOWN), Some(1)),
-    ];
-    let host = OlderHost::start(&tasks);
+    let host = host_of_four(&sshd);
     let home = Home::new();
     sshd.copy_key_to(&home.join(&format!(".ssh/id-kohakuriver-{ID}")));
     let connect = |id: &str| {
-        let run = Run::new(CLI, &home).env("KOHAKURIVER_HOST", "127.0.0.1");
-        let run = run.env("KOHAKURIVER_PORT", host.api.port().to_string());
-        let run = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string());
+        let run = Run::new(CLI, &home).on_host(host.api.port()).through(host.proxy.port());
         let run = run.args(["vps", "connect", id, "--user", &user(), "--", "-F", "none", "-o", "BatchMode=yes"]);
         run.arg("cat; exit 8").stdin("through\n").output()
     };
     connect(ID).exits(8).prints("through\n");
-    let outcome = connect(stopped);
-    outcome.exits(255).prints_nothing();
-    outcome.fails_with("kohakuriver", &format!("VPS {stopped} was killed"), "kohakuriver vps create");
-    let outcome = connect(failed);
-    outcome.exits(255).fails_with(
-        "kohakuriver",
-        &format!("VPS {failed} has failed"),
-        "kohakuriver vps create --gen-ssh-key",
-    );
-    let outcome = connect(paused);
-    outcome.exits(255).fails_with(
-        "kohakuriver",
-        &format!("the Runner of VPS {paused} is offline"),
-        "kohakuriver node list",
-    );
-    connect("123").exits(255).fails_with("kohakuriver", "there is no VPS 123", "kohakuriver vps list");
+    for (id, what, hint) in [
+        (STOPPED, format!("VPS {STOPPED} was killed"), "kohakuriver vps create"),
+        (FAILED, format!("VPS {FAILED} has failed"), "kohakuriver vps create --gen-ssh-key"),
+        (PAUSED, format!("the Runner of VPS {PAUSED} is offline"), "kohakuriver node list"),
+        ("123", "there is no VPS 123".to_owned(), "kohakuriver vps list"),
+    ] {
+        connect(id).exits(255).prints_nothing().fails_with("kohakuriver", &what, hint);
+    }
 }

@@ -93,9 +93,8 @@ impl Scene {
     fn run(&self, args: &str) -> Run {
         let args = args.replace("ID", ID).replace("STOPPED", STOPPED).replace("PAUSED", PAUSED);
         Run::new(CLI, &self.home)
-            .env("KOHAKURIVER_HOST", "127.0.0.1")
-            .env("KOHAKURIVER_PORT", self.host.api.port().to_string())
-            .env("KOHAKURIVER_SSH_PROXY_PORT", self.host.proxy.port().to_string())
+            .on_host(self.host.api.port())
+            .through(self.host.proxy.port())
             .env("KOHAKURIVER_GATEWAY_ADMIN", format!("127.0.0.1:{}", self.no_gateway.port))
             .args(args.split(' '))
     }

@@ -14,6 +14,7 @@ use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
 use crate::support::tools::{CLI, tool, user};
 use crate::support::tunnels::connect_request;
+use crate::support::watched::ask;
 
 /// Most connections of one client that the Host API has on this port.
 const MOST_OF_CLIENT: usize = 32;
@@ -37,8 +38,7 @@ impl Cluster {
 
     fn new() -> Self {
         let (sshd, authority, laptop) = (Sshd::start(), Authority::new(), Home::new());
-        let host = LifeHost::with(vps("running", "docker", sshd.port));
-        host.change(|state| state.auth = true);
+        let host = LifeHost::with_users(vps("running", "docker", sshd.port));
         let file = authority.home.secret("gateway.pem", &authority.server(1).pem);
         let tls = ["--tls-listen", "127.0.0.1:0", "--tls-cert", file.to_str().unwrap(), "--api-proxy"];
         // Fewer than the Host API has places.
@@ -141,10 +141,7 @@ fn what_no_user_of_a_vps_needs_never_reaches_the_host() {
 #[test]
 fn the_host_api_is_on_the_tls_port_alone() {
     let cluster = Cluster::new();
-    let mut plain = std::net::TcpStream::connect(cluster.gateway.address).unwrap();
-    plain.write_all(b"GET /api/nodes HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    plain.read_to_string(&mut answer).unwrap();
+    let answer = ask(&cluster.gateway, "GET /api/nodes HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     cluster.is_asked_by_the_gateway_alone();
 }

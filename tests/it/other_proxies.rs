@@ -1,7 +1,5 @@
 //! Our helper through CONNECT proxies of others, to a server that is no VPS: the helper serves any such proxy.
 
-use std::path::PathBuf;
-
 use crate::support::certificates::Authority;
 use crate::support::home::Home;
 use crate::support::office::{PASSWORD, USER, url};
@@ -10,18 +8,13 @@ use crate::support::proxies::{Proxy, listening, squid, start, tinyproxy};
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::Mode;
 use crate::support::sshd::Sshd;
-use crate::support::tools::{HELPER, sh_quote, tool};
+use crate::support::tools::{HELPER, sh_quote};
 
-/// An ssh_config for `foreign`, an sshd behind `proxy` that is named by its address.
-fn config(home: &Home, sshd: &Sshd, proxy: &Proxy, mode: Mode) -> PathBuf {
-    config_with(home, sshd, &format!("--proxy http://{}", proxy.address), mode)
-}
-
-/// The same with these words of the helper.
-fn config_with(home: &Home, sshd: &Sshd, words: &str, mode: Mode) -> PathBuf {
+/// An ssh to an sshd behind the proxy that these words of the helper name.
+fn ssh(home: &Home, sshd: &Sshd, words: &str, mode: Mode) -> Run {
     let fdpass = if mode == Mode::Fdpass { " --fdpass" } else { "" };
     let command = format!("{}{fdpass} {words} 127.0.0.1 {}", sh_quote(HELPER), sshd.port);
-    sshd.write_ssh_config(home, &format!("config-{mode:?}"), &command, mode)
+    sshd.ssh(home, &command, mode).arg("foreign")
 }
 
 fn ssh_through(proxy: impl Fn(u16) -> Proxy) {
@@ -30,8 +23,8 @@ fn ssh_through(proxy: impl Fn(u16) -> Proxy) {
     let home = Home::new();
     let data = "through a stranger\n".repeat(100_000);
     for mode in Mode::BOTH {
-        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config(&home, &sshd, &proxy, mode));
-        let outcome = ssh.args(["foreign", "cat; exit 23"]).stdin(data.clone()).output();
+        let ssh = ssh(&home, &sshd, &format!("--proxy http://{}", proxy.address), mode);
+        let outcome = ssh.arg("cat; exit 23").stdin(data.clone()).output();
         outcome.exits(23).says_nothing().check(outcome.text() == data, "all that was sent, back");
     }
 }
@@ -44,8 +37,7 @@ fn refusal(proxy: impl Fn(u16) -> Proxy, status_line: &str, first_line: &str) {
     let home = Home::new();
     let cause = format!("\n  caused by: the proxy at {} answered {status_line}\n", proxy.address);
     for mode in Mode::BOTH {
-        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config(&home, &sshd, &proxy, mode));
-        let outcome = ssh.args(["foreign", "true"]).output();
+        let outcome = ssh(&home, &sshd, &format!("--proxy http://{}", proxy.address), mode).arg("true").output();
         let what = format!("kohakuriver-proxy: cannot open a tunnel to 127.0.0.1:{}\n", sshd.port);
         outcome.exits(255).prints_nothing().within(30).says(&[&what, &cause, first_line]);
     }
@@ -80,8 +72,7 @@ fn log_in(sshd: &Sshd, proxy: &Proxy, scheme: &str, words: &str, login: &str) {
     of_file.secret(".config/kohakuriver/config.json", &format!("{{\"upstream_proxy\": \"{login}\"}}"));
     for mode in Mode::BOTH {
         let ssh = |home: &Home, (name, value): (&str, &str)| {
-            let run = Run::new(tool("ssh"), home).arg("-F").arg(config_with(home, sshd, &named, mode));
-            run.env(name, value).args(["foreign", "cat; exit 23"]).stdin("in").output()
+            ssh(home, sshd, &named, mode).env(name, value).arg("cat; exit 23").stdin("in").output()
         };
         for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "http_proxy"] {
             ssh(&empty, (name, login)).exits(23).prints("in").says_nothing();
@@ -147,8 +138,8 @@ exec openssl s_server -quiet -naccept 1 -accept 127.0.0.1:$1 -cert $2 $3 >up <do
         let words = format!("--ca-file {} --proxy https://{}", authority.file.display(), server.address);
         let home = Home::new();
         let data = "through a stranger\n".repeat(100_000);
-        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config_with(&home, &sshd, &words, Mode::Stdio));
-        let outcome = ssh.args(["foreign", "cat; exit 23"]).stdin(data.clone()).output();
+        let ssh = ssh(&home, &sshd, &words, Mode::Stdio);
+        let outcome = ssh.arg("cat; exit 23").stdin(data.clone()).output();
         outcome.exits(23).says_nothing().check(outcome.text() == data, "all that was sent, back");
         let request = format!("CONNECT 127.0.0.1:{} HTTP/1.1\r\n", sshd.port);
         let has_heard = |stderr: &[u8]| stderr.starts_with(request.as_bytes()).then_some(());

@@ -7,19 +7,19 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::certificates::{Authority, NAME};
-use crate::support::gateway::{Gateway, NODE, inventory, name_of, running, successor};
+use crate::support::gateway::{Gateway, NODE, name_of, running, successor};
 use crate::support::home::Home;
 use crate::support::host_api::{ADMIN, ASSIGNED, OPERATOR, OWNER, VIEWER, host_api, plain_host_api};
 use crate::support::office::{Office, url};
 use crate::support::older_host::OlderHost;
 use crate::support::peers::{Peer, echo_server, http_server, read_head};
 use crate::support::resumable::Session;
-use crate::support::run::{DEADLINE, Outcome, Run};
+use crate::support::run::{Outcome, Run};
 use crate::support::scene::{ID, Mode};
 use crate::support::terminal::Terminal;
 use crate::support::tools::{CLI, tool};
 use crate::support::tunnels::{echoes, users_tunnel};
-use crate::support::watched::{audit, curl, metric};
+use crate::support::watched::{audit, curl, curl_as, metric};
 
 /// A Host with users, a gateway before it, and a VPS that says back what it hears.
 struct Scene {
@@ -44,38 +44,21 @@ impl Scene {
 
     /// `curl` on the port for tunnels, as this user; prints the status behind the body.
     fn curl(&self, path: &str, token: Option<&str>, args: &[&str]) -> (u16, Value) {
-        ask(&self.home, &format!("http://{}{path}", self.gateway.address), token, args)
+        curl_as(token, &self.home, &format!("http://{}{path}", self.gateway.address), args)
     }
 
     /// `vps sessions` as this user.
     fn cli(&self, token: Option<&str>, args: &[&str]) -> Run {
         let run = Run::new(CLI, &self.home).args(["vps", "sessions"]).args(args);
-        let run =
-            run.env("KOHAKURIVER_HOST", "127.0.0.1").env("KOHAKURIVER_PORT", self.host.address.port().to_string());
-        let run = run.env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string());
+        let run = run.on_host(self.host.address.port()).through(self.gateway.address.port());
         token.into_iter().fold(run, |run, token| run.env("KOHAKURIVER_TOKEN", token))
     }
 }
 
 fn owned(port: u16) -> Value {
     let mut vps = running(ID, port);
-    vps["task_type"] = json!("vps");
     vps["owner_username"] = json!("owner1");
     vps
-}
-
-fn ask(home: &Home, url: &str, token: Option<&str>, args: &[&str]) -> (u16, Value) {
-    let run = Run::new(tool("curl"), home).args(["-sS", "--noproxy", "*", "-w", "\n%{http_code}", url]).args(args);
-    // Not as an argument, which every user of the machine can read.
-    let run = match token {
-        Some(token) => run.args(["-H", "@-"]).stdin(format!("Authorization: Bearer {token}\n")),
-        None => run,
-    };
-    let outcome = run.output();
-    outcome.succeeds();
-    let text = outcome.text();
-    let (body, status) = text.rsplit_once('\n').unwrap();
-    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
 fn ids(list: &Value) -> Vec<u64> {
@@ -170,16 +153,16 @@ fn without_users_no_session_is_anybodys_own() {
     let host = plain_host_api(vec![running(ID, vps.address.port())]);
     let home = Home::new();
     let with_host = Gateway::with_host_api(&format!("http://{}", host.address));
-    let stand_alone = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let stand_alone = Gateway::before(vps.address.port());
     for gateway in [with_host, stand_alone] {
         let _tunnel = users_tunnel(gateway.address, ID, OWNER);
         for (path, args) in [("/sessions", &[][..]), ("/sessions?all", &[]), ("/sessions/1", &DELETE)] {
-            let (status, body) = ask(&home, &format!("http://{}{path}", gateway.address), Some(OWNER), args);
+            let (status, body) = curl_as(Some(OWNER), &home, &format!("http://{}{path}", gateway.address), args);
             assert_eq!(status, 403, "{path}: {body}");
             assert!(body["hint"].as_str().unwrap().contains("--admin address"), "{body}");
         }
         let run = Run::new(CLI, &home).args(["vps", "sessions"]).env("KOHAKURIVER_HOST", "127.0.0.1");
-        let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output();
+        let outcome = run.through(gateway.address.port()).output();
         outcome.exits(1).prints_nothing();
         outcome.fails_with("kohakuriver", "cannot list the sessions", "--admin localhost:8003");
         outcome.says(&["the Host has no users, so no session here is anybody's own"]);
@@ -193,7 +176,7 @@ fn over_tls_the_certificate_names_the_user() {
     let server = authority.home.secret("gateway.pem", &authority.server(1).pem);
     let tls = ["--tls-listen", "127.0.0.1:0", "--tls-cert", server.to_str().unwrap(), "--tls-client-ca"];
     let options = [&tls[..], &[authority.file.to_str().unwrap()]].concat();
-    let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
+    let gateway = Gateway::before_and(vps.address.port(), &options);
     let address: SocketAddr = gateway.process.stderr_line("listening with TLS on ").parse().unwrap();
     let of = |user: &str, serial| authority.issue(serial, user, &[]);
     let (alice, bob) = (of("alice", 2), of("bob", 3));
@@ -225,11 +208,11 @@ fn beside_the_host_api_on_one_port_the_path_is_the_gateways() {
     let url = |path: &str| format!("https://localhost:{}{path}", address.port());
     let ca = ["--cacert", authority.file.to_str().unwrap()];
     let _tunnel = users_tunnel(gateway.address, ID, OWNER);
-    let (status, listed) = ask(&home, &url("/sessions"), Some(OWNER), &ca);
+    let (status, listed) = curl_as(Some(OWNER), &home, &url("/sessions"), &ca);
     assert_eq!((status, ids(&listed)), (200, vec![1]));
-    let (status, me) = ask(&home, &url("/api/auth/me"), Some(OWNER), &ca);
+    let (status, me) = curl_as(Some(OWNER), &home, &url("/api/auth/me"), &ca);
     assert_eq!((status, &me["username"]), (200, &json!("owner1")));
-    assert_eq!(ask(&home, &url("/sessionsx"), Some(OWNER), &ca).0, 404);
+    assert_eq!(curl_as(Some(OWNER), &home, &url("/sessionsx"), &ca).0, 404);
 
     // And so does our own command, whose cluster is an https:// one.
     let run = Run::new(CLI, &home).arg("--ca-file").arg(&authority.file).args(["vps", "sessions", "--json"]);
@@ -325,8 +308,7 @@ fn the_command_lists_and_ends_ones_own() {
 /// A terminal with this command, as the owner of the VPS.
 fn on_script(scene: &Scene, command: &str) -> Run {
     let run = Run::new(tool("script"), &scene.home).args(["-qec", command, "/dev/null"]).stdin_open();
-    let run = run.env("KOHAKURIVER_HOST", "127.0.0.1").env("KOHAKURIVER_PORT", scene.host.address.port().to_string());
-    run.env("KOHAKURIVER_SSH_PROXY_PORT", scene.gateway.address.port().to_string()).env("KOHAKURIVER_TOKEN", OWNER)
+    run.on_host(scene.host.address.port()).through(scene.gateway.address.port()).env("KOHAKURIVER_TOKEN", OWNER)
 }
 
 #[test]
@@ -344,8 +326,7 @@ fn the_command_says_what_helps() {
 
     let at = |address: SocketAddr| {
         let run = Run::new(CLI, &scene.home).args(["vps", "sessions"]).env("KOHAKURIVER_HOST", "127.0.0.1");
-        let run = run.env("KOHAKURIVER_SSH_PROXY_PORT", address.port().to_string()).env("KOHAKURIVER_TOKEN", OWNER);
-        run.output()
+        run.through(address.port()).env("KOHAKURIVER_TOKEN", OWNER).output()
     };
     // The gateway before this version, a Host API, and a proxy that is no gateway.
     let refused =
@@ -374,7 +355,7 @@ fn an_older_host_has_no_list() {
     let host = OlderHost::start(&[]);
     let home = Home::new();
     let run = Run::new(CLI, &home).args(["vps", "sessions"]).env("KOHAKURIVER_HOST", "127.0.0.1");
-    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
+    let outcome = run.through(host.proxy.port()).output();
     outcome.exits(1).prints_nothing().fails_with("kohakuriver", "cannot list the sessions", "--admin localhost:8003");
     outcome.says(&["it is no gateway, or of an older version"]);
 }
@@ -424,7 +405,7 @@ fn the_command_goes_through_the_proxy_of_an_office_as_ssh_does() {
     let server = office.named(NAME);
     let as_owner = |run: Run| run.env("KOHAKURIVER_HOST", &server).env("KOHAKURIVER_TOKEN", OWNER);
     let mut ssh = as_owner(office.ssh(&home, Mode::Stdio, &[]).arg("echo in; cat")).stdin_open().start();
-    ssh.wait_for("the session", DEADLINE, |seen| (seen.stdout == b"in\n").then_some(()));
+    ssh.wait_for_all_of("in\n");
     let sessions = |args: &[&str]| as_owner(office.kohakuriver(&home, &[&["vps", "sessions"], args].concat())).output();
     let listed = sessions(&["--json"]);
     listed.succeeds().says_nothing();

@@ -13,7 +13,8 @@ use crate::support::peers::{MutePort, PEER_TIMEOUT, RefusingPort, echo_server, h
 use crate::support::run::Run;
 use crate::support::scene::{Mode, helper_command};
 use crate::support::sshd::Sshd;
-use crate::support::tools::{HELPER, tool};
+use crate::support::tools::HELPER;
+use crate::support::watched::{ask, send};
 
 /// A row of the contract's table, as an answer of the gateway.
 struct Row {
@@ -25,6 +26,11 @@ struct Row {
     vps_status: Option<&'static str>,
     /// A part of `detail`; empty if there is no `detail`.
     detail: &'static str,
+}
+
+/// A row without what few have.
+fn row(status: &'static str, error: &'static str, retry: bool, title: &str, hint: &'static str) -> Row {
+    Row { status, error, retry, title: title.to_owned(), hint, vps_status: None, detail: "" }
 }
 
 /// An answer, taken apart.
@@ -39,16 +45,6 @@ impl Answer {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
-}
-
-/// Sends `request` and reads to the end, which must come by itself.
-fn ask(gateway: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(gateway).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap_or_else(|error| panic!("{request:?}: {error}"));
-    String::from_utf8(answer).unwrap()
 }
 
 fn refusal(gateway: SocketAddr, request: &str) -> Answer {
@@ -108,9 +104,8 @@ fn through_ssh(sshd: &Sshd, gateway: SocketAddr, id: &str, row: &Row) {
 fn through_ssh_with(token: Option<&str>, sshd: &Sshd, gateway: SocketAddr, id: &str, row: &Row) {
     let home = Home::new();
     let started = Mode::BOTH.map(|mode| {
-        let command = helper_command(HELPER, mode, gateway);
-        let config = sshd.write_ssh_config(&home, &format!("config-{mode:?}"), &command, mode);
-        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(format!("{id}.kohakuriver")).arg("echo in");
+        let ssh = sshd.ssh(&home, &helper_command(HELPER, mode, gateway), mode);
+        let ssh = ssh.arg(format!("{id}.kohakuriver")).arg("echo in");
         let ssh = if let Some(token) = token { ssh.env("KOHAKURIVER_TOKEN", token) } else { ssh };
         ssh.start()
     });
@@ -125,15 +120,6 @@ fn through_ssh_with(token: Option<&str>, sshd: &Sshd, gateway: SocketAddr, id: &
 
 /// The VPSes that can't be reached, each with its row and the answer of the line protocol.
 fn table(refusing: u16) -> Vec<(Value, Row, String)> {
-    let row = |status, error, retry, title: &str, hint| Row {
-        status,
-        error,
-        retry,
-        title: title.to_owned(),
-        hint,
-        vps_status: None,
-        detail: "",
-    };
     let mut rows = Vec::new();
     let mut add = |change: Value, row: Row, line: &str| {
         let id = format!("{}", 7_000_000_000_000_000_001_u64 + rows.len() as u64);
@@ -234,7 +220,7 @@ fn every_row_of_the_table() {
         let id = vps["task_id"].as_str().unwrap();
         on_the_wire(gateway.address, &format!("{id}:22"), row);
         through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, row);
-        assert_eq!(ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n")), format!("ERROR {line}\n"));
+        assert_eq!(ask(gateway.address, format!("REQUEST_TUNNEL {id}\n")), format!("ERROR {line}\n"));
         through_ssh(&sshd, gateway.address, id, row);
     }
 }
@@ -270,10 +256,8 @@ fn the_hosts_own_reason_reaches_the_user_of_ssh() {
         assert!(detail.is_none_or(|detail| detail.chars().count() < 330));
         let home = Home::new();
         for mode in Mode::BOTH {
-            let command = helper_command(HELPER, mode, gateway.address);
-            let config = sshd.write_ssh_config(&home, &format!("config-{mode:?}"), &command, mode);
-            let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(format!("{id}.kohakuriver"));
-            let outcome = ssh.arg("echo in").output();
+            let ssh = sshd.ssh(&home, &helper_command(HELPER, mode, gateway.address), mode);
+            let outcome = ssh.arg(format!("{id}.kohakuriver")).arg("echo in").output();
             outcome.ssh_fails_with(&format!("VPS {id} {title}"), "kohakuriver vps");
             let shown = outcome.stderr.contains(&said[..said.len().min(60)]);
             outcome.check(shown != reason.is_empty(), "the reason, if there is one");
@@ -286,15 +270,8 @@ fn the_hosts_own_reason_reaches_the_user_of_ssh() {
 fn an_unknown_vps() {
     let (gateway, sshd) = (gateway_with([]), Sshd::start());
     for name in ["7323718749301768192", "0", "no-such-name"] {
-        let row = Row {
-            status: "404 Not Found",
-            error: "destination_not_found",
-            retry: false,
-            title: format!("there is no VPS {name}"),
-            hint: "kohakuriver vps list --all",
-            vps_status: None,
-            detail: "",
-        };
+        let title = format!("there is no VPS {name}");
+        let row = row("404 Not Found", "destination_not_found", false, &title, "kohakuriver vps list --all");
         on_the_wire(gateway.address, &format!("{name}:22"), &row);
         through_curl(gateway.address, &format!("{name}.kohakuriver:22"), None, &row);
         // For a name the helper asks the Host's API, so the Host refuses and not the gateway.
@@ -311,20 +288,13 @@ fn a_port_that_never_answers() {
     let id = "7323718749301768192";
     let vps = json!({ "task_id": id, "status": "running", "assigned_node": NODE, "ssh_port": mute.port });
     let gateway = gateway_with([vps]);
-    let row = Row {
-        status: "504 Gateway Timeout",
-        error: "connection_timeout",
-        retry: false,
-        title: format!("VPS {id} does not answer on its SSH port"),
-        hint: "",
-        vps_status: None,
-        detail: "",
-    };
+    let title = format!("VPS {id} does not answer on its SSH port");
+    let row = row("504 Gateway Timeout", "connection_timeout", false, &title, "");
     std::thread::scope(|scope| {
         scope.spawn(|| on_the_wire(gateway.address, &format!("{id}:22"), &row));
         scope.spawn(|| through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, &row));
         scope.spawn(|| {
-            let answer = ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n"));
+            let answer = ask(gateway.address, format!("REQUEST_TUNNEL {id}\n"));
             assert_eq!(answer, format!("ERROR Timeout connecting to Runner for task {id}.\n"));
         });
         scope.spawn(|| through_ssh(&sshd, gateway.address, id, &row));
@@ -334,51 +304,36 @@ fn a_port_that_never_answers() {
 #[test]
 fn a_port_other_than_22() {
     let (gateway, sshd) = (gateway_with([]), Sshd::start());
-    let row = Row {
-        status: "403 Forbidden",
-        error: "http_request_denied",
-        retry: false,
-        title: "VPS 42 offers port 22 only, not port 80".to_owned(),
-        hint: "",
-        vps_status: None,
-        detail: "",
-    };
+    let row = row("403 Forbidden", "http_request_denied", false, "VPS 42 offers port 22 only, not port 80", "");
     // Before it is known whether there is such a VPS.
     on_the_wire(gateway.address, "42:80", &row);
     through_curl(gateway.address, "42.kohakuriver:80", None, &row);
     // The helper need not ask.
     let home = Home::new();
-    let config =
-        sshd.write_ssh_config(&home, "config", &helper_command(HELPER, Mode::Stdio, gateway.address), Mode::Stdio);
-    let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).args(["-p", "80", "42.kohakuriver", "echo in"]);
-    ssh.output().exits(255).prints_nothing().says(&["offers port 22 only, not port 80\n", "  hint: "]);
+    let ssh = sshd.ssh(&home, &helper_command(HELPER, Mode::Stdio, gateway.address), Mode::Stdio);
+    ssh.args(["-p", "80", "42.kohakuriver", "echo in"])
+        .output()
+        .exits(255)
+        .prints_nothing()
+        .says(&["offers port 22 only, not port 80\n", "  hint: "]);
 }
 
 /// The helper serves any proxy, and so sends other hosts as they stand; our gateway reaches none of them.
 #[test]
 fn a_target_that_is_no_vps() {
     let (gateway, sshd) = (gateway_with([]), Sshd::start());
-    let row = Row {
-        status: "400 Bad Request",
-        error: "http_request_error",
-        retry: false,
-        title: "the request is not one that an SSH proxy takes".to_owned(),
-        hint: "",
-        vps_status: None,
-        detail: "`foreign.example.org:22` is not a VPS, and this gateway reaches nothing else",
-    };
+    let why = "`foreign.example.org:22` is not a VPS, and this gateway reaches nothing else";
+    let title = "the request is not one that an SSH proxy takes";
+    let row = Row { detail: why, ..row("400 Bad Request", "http_request_error", false, title, "") };
     let target = "foreign.example.org:22";
     on_the_wire(gateway.address, target, &row);
     through_curl(gateway.address, target, None, &row);
     let home = Home::new();
     for mode in Mode::BOTH {
-        let command = helper_command(HELPER, mode, gateway.address);
-        let config = sshd.write_ssh_config(&home, "config", &command, mode);
-        let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).args(["-o", "HostName=foreign.example.org"]);
-        let outcome = ssh.args(["foreign", "echo in"]).output();
+        let ssh = sshd.ssh(&home, &helper_command(HELPER, mode, gateway.address), mode);
+        let outcome = ssh.args(["-o", "HostName=foreign.example.org", "foreign", "echo in"]).output();
         let what = format!(":11: {}\n", row.title);
         let answered = format!("answered {}\n", row.status);
-        let why = "`foreign.example.org:22` is not a VPS, and this gateway reaches nothing else";
         outcome.exits(255).prints_nothing().says(&[&what, &answered, why]);
     }
 }
@@ -447,18 +402,10 @@ fn a_host_api_that_is_down_or_answers_nonsense() {
         (broken.address.to_string(), useless, "it answered 500: Internal Server Error"),
     ] {
         let gateway = Gateway::with_host_api(&format!("http://{base}"));
-        let row = Row {
-            status: "502 Bad Gateway",
-            error: "proxy_internal_response",
-            retry: false,
-            title: title.to_owned(),
-            hint: "",
-            vps_status: None,
-            detail,
-        };
+        let row = Row { detail, ..row("502 Bad Gateway", "proxy_internal_response", false, title, "") };
         on_the_wire(gateway.address, &format!("{id}:22"), &row);
         through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, &row);
-        assert_eq!(ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n")), "ERROR Internal server error.\n");
+        assert_eq!(ask(gateway.address, format!("REQUEST_TUNNEL {id}\n")), "ERROR Internal server error.\n");
         through_ssh(&sshd, gateway.address, id, &row);
     }
 }
@@ -467,15 +414,7 @@ fn a_host_api_that_is_down_or_answers_nonsense() {
 fn a_login_that_is_needed_names_how() {
     let api = host_api(vec![json!({ "task_id": "42", "status": "running" })]);
     let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
-    let row = |status, title: &str, hint| Row {
-        status,
-        error: "http_request_denied",
-        retry: false,
-        title: title.to_owned(),
-        hint,
-        vps_status: None,
-        detail: "",
-    };
+    let row = |status, title: &str, hint| row(status, "http_request_denied", false, title, hint);
     let login = row("407 Proxy Authentication Required", "VPS 42 needs a login", "kohakuriver auth login");
     let login = Row { detail: "the Host wants a token, and got none or one it does not know", ..login };
     on_the_wire(gateway.address, "42:22", &login);
@@ -514,23 +453,14 @@ fn a_gateway_at_its_limit() {
         "task_id": id, "status": "running", "assigned_node": NODE, "ssh_port": echo.address.port(),
     })]);
     let gateway = Gateway::with_inventory_and(&inventory, &["--max-tunnels", "1"]);
-    let mut only = TcpStream::connect(gateway.address).unwrap();
-    only.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    only.write_all(format!("REQUEST_TUNNEL {id}\n").as_bytes()).unwrap();
+    let mut only = send(&gateway, format!("REQUEST_TUNNEL {id}\n"));
     only.read_exact(&mut [0; "SUCCESS\n".len()]).unwrap();
-    let row = Row {
-        status: "503 Service Unavailable",
-        error: "connection_limit_reached",
-        retry: true,
-        title: "the gateway is at its limit".to_owned(),
-        hint: "",
-        vps_status: None,
-        detail: "it carries no more than 1 tunnel",
-    };
+    let row = row("503 Service Unavailable", "connection_limit_reached", true, "the gateway is at its limit", "");
+    let row = Row { detail: "it carries no more than 1 tunnel", ..row };
     on_the_wire(gateway.address, &format!("{id}:22"), &row);
     through_curl(gateway.address, &format!("{id}.kohakuriver:22"), None, &row);
     through_ssh(&sshd, gateway.address, id, &row);
-    let line = ask(gateway.address, &format!("REQUEST_TUNNEL {id}\n"));
+    let line = ask(gateway.address, format!("REQUEST_TUNNEL {id}\n"));
     assert_eq!(line, "ERROR Too many connections. Try again in a moment.\n");
     // An open tunnel stays open.
     only.write_all(b"still").unwrap();

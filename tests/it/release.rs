@@ -5,7 +5,6 @@
 
 use std::env::consts::ARCH;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -17,7 +16,7 @@ use crate::support::peers::echo_server;
 use crate::support::release::{architecture, archive, artifact, artifacts, made, make, web_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
-use crate::support::tools::{sha256, tool};
+use crate::support::tools::{not_tested, sha256, tool};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PROGRAMS: [&str; 3] = ["kohakuriver", "kohakuriver-gateway", "kohakuriver-proxy"];
@@ -168,9 +167,9 @@ fn static_programs_carry_a_tunnel_where_there_is_nothing_else() {
     let rootfs = unpacked(&artifact(&format!("{}.oci.tar", architecture())), &home);
     let segments = Run::new(tool("readelf"), &home).args(["-lW", "bundle/rootfs/usr/bin/kohakuriver-gateway"]).output();
     if segments.succeeds().text().contains("INTERP") || !rustix::process::geteuid().is_root() {
-        let why =
-            b"NOT TESTED: static programs, as RELEASE_ARTIFACTS names no release with them, or this user is not root\n";
-        return std::io::stderr().write_all(why).unwrap();
+        return not_tested(
+            "static programs, as RELEASE_ARTIFACTS names no release with them, or this user is not root",
+        );
     }
     // As a container's user; the path to it stays this user's alone.
     let inside = |words: &[&str]| {
@@ -194,9 +193,7 @@ fn the_installer_installs_the_archive() {
     let home = Home::new();
     let (_server, url) = web_server(&artifacts(), &home);
     let Ok(script) = fs::read_to_string(artifacts().join("install.sh")) else {
-        return std::io::stderr()
-            .write_all(b"NOT TESTED: install.sh, as this release was made without --url\n")
-            .unwrap();
+        return not_tested("install.sh, as this release was made without --url");
     };
     assert!(script.contains("/install.sh | sh\n") && !script.contains('@'), "{script}");
     let run = Run::new(tool("dash"), &home).env("KOHAKURIVER_URL", url).stdin(script);
@@ -219,8 +216,7 @@ fn programs_that_are_not_there_make_no_release() {
     let home = Home::new();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/release.sh");
     let cargo = Path::new(env!("CARGO")).parent().unwrap();
-    let path = format!("{}:{}", cargo.display(), std::env::var("PATH").unwrap());
-    let run = Run::new(script, &home).env("PATH", path);
+    let run = Run::new(script, &home).first_on_path(cargo);
     let run = run.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
     let run = run.args(["--programs", "."]).arg("--output").arg(home.join("out")).output();
     run.exits(1).says(&["there is no folder "]);

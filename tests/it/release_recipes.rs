@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use crate::support::home::Home;
 use crate::support::release::artifacts;
 use crate::support::run::Run;
-use crate::support::tools::{older_host_python, tool};
+use crate::support::tools::{not_tested, older_host_python, tool};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PROGRAMS: [&str; 3] = ["kohakuriver", "kohakuriver-gateway", "kohakuriver-proxy"];
@@ -25,8 +24,7 @@ fn recipe(name: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    let why = format!("NOT TESTED: {name}, which a release of all targets has: contrib/release.sh --url URL\n");
-    std::io::stderr().write_all(why.as_bytes()).unwrap();
+    not_tested(&format!("{name}, which a release of all targets has: contrib/release.sh --url URL"));
     None
 }
 

@@ -6,7 +6,7 @@ use kohakuriver_proxy::handshake::connect::{self, Answer, Refused};
 use kohakuriver_proxy::handshake::resume::{Answered, Asked};
 use kohakuriver_proxy::resume::{Key, SessionId};
 
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::Gateway;
 use crate::support::resumable::{Session, ask};
 use crate::support::scene::ID;
 use crate::support::watched::audit;
@@ -26,10 +26,7 @@ fn refused(answer: Answer) -> Refused {
 #[test]
 fn a_tunnel_whose_client_stays_away_ends() {
     let vps = vps();
-    let gateway = Gateway::with_inventory_and(
-        &inventory(&[running(ID, vps.local_addr().unwrap().port())]),
-        &["--resume-window", "1"],
-    );
+    let gateway = Gateway::before_and(vps.local_addr().unwrap().port(), &["--resume-window", "1"]);
     let session = Session::open(gateway.address, &format!("{ID}:22"), None);
     assert_eq!(session.keep, 1);
     session.stream.shutdown(Shutdown::Both).unwrap();
@@ -42,10 +39,7 @@ fn a_tunnel_whose_client_stays_away_ends() {
 #[test]
 fn a_gateway_may_offer_none() {
     let vps = vps();
-    let gateway = Gateway::with_inventory_and(
-        &inventory(&[running(ID, vps.local_addr().unwrap().port())]),
-        &["--resume-window", "0"],
-    );
+    let gateway = Gateway::before_and(vps.local_addr().unwrap().port(), &["--resume-window", "0"]);
     let head = connect::request(&format!("{ID}:22"), None, Some(Asked::New([9; 32])));
     assert!(matches!(ask(gateway.address, &head).0, Answer::Established(None)));
 }
@@ -54,7 +48,7 @@ fn a_gateway_may_offer_none() {
 #[test]
 fn nobody_else_continues_a_tunnel() {
     let vps = vps();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.local_addr().unwrap().port())]));
+    let gateway = Gateway::before(vps.local_addr().unwrap().port());
     let session = Session::open(gateway.address, &format!("{ID}:22"), None);
     let try_as = |id: SessionId, key: &Key, n, delivered| {
         ask(gateway.address, &session.head_with(Asked::to_continue(id, key, n, delivered))).0

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, kill_process};
 
 use crate::support::chaos::{Chaos, Cut};
-use crate::support::gateway::{Gateway, inventory, running, successor};
+use crate::support::gateway::{Gateway, successor};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, OPERATOR, vps};
@@ -36,13 +36,9 @@ fn helper(home: &Home, chaos: &Chaos) -> Run {
 /// A helper whose tunnel is open.
 fn open(run: Run) -> Process {
     let mut process = run.stdin_open().start();
-    says(&mut process, "hello");
-    process.wait_for("the echo", DEADLINE, |seen| (seen.stdout == b"hello").then_some(()));
+    process.types("hello");
+    process.wait_for_all_of("hello");
     process
-}
-
-fn says(process: &mut Process, text: &str) {
-    process.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
 }
 
 /// Its end, which must come soon and give this reason.
@@ -70,7 +66,7 @@ fn the_end_of_stdin_reaches_a_vps_that_answers_only_then() {
         stream.write_all(&[b"the end: ", &all[..]].concat())?;
         Ok(())
     });
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let gateway = Gateway::before(vps.address.port());
     let home = Home::new();
     for (seed, length) in [(1, 0), (2, 1), (3, 2_000_000)] {
         let chaos = Chaos::before(gateway.address);
@@ -87,7 +83,7 @@ fn the_end_of_stdin_reaches_a_vps_that_answers_only_then() {
 /// The VPS ends its stream first, and still takes what comes.
 #[test]
 fn the_end_of_the_vps_reaches_the_helper() {
-    let gateway_of = |vps: &Peer| Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let gateway_of = |vps: &Peer| Gateway::before(vps.address.port());
     let vps = Peer::serve(|mut stream| {
         stream.write_all(&pattern(500_000))?;
         stream.shutdown(Shutdown::Write)?;
@@ -111,7 +107,7 @@ fn the_end_of_the_vps_reaches_the_helper() {
 #[test]
 fn a_gateway_that_was_killed_knows_no_session() {
     let vps = patient_echo_server();
-    let of = || Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let of = || Gateway::before(vps.address.port());
     let (killed, home) = (of(), Home::new());
     let chaos = Chaos::before(killed.address);
     let process = open(helper(&home, &chaos));
@@ -127,7 +123,7 @@ fn a_gateway_that_was_killed_knows_no_session() {
 fn an_outage_that_is_longer_than_the_window() {
     let (vps, home) = (patient_echo_server(), Home::new());
     let options = ["--resume-window", "1"];
-    let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
+    let gateway = Gateway::before_and(vps.address.port(), &options);
     let chaos = Chaos::before(gateway.address);
     let process = open(helper(&home, &chaos));
     chaos.refuses(true);
@@ -140,8 +136,7 @@ fn an_outage_that_is_longer_than_the_window() {
 #[test]
 fn a_token_that_was_revoked_meanwhile() {
     let echo = patient_echo_server();
-    let host = LifeHost::with(vps("running", "docker", echo.address.port()));
-    host.change(|state| state.auth = true);
+    let host = LifeHost::with_users(vps("running", "docker", echo.address.port()));
     let gateway = Gateway::with_host_api(&host.base());
     let (chaos, home) = (Chaos::before(gateway.address), Home::new());
     let process = open(helper(&home, &chaos).env("KOHAKURIVER_TOKEN", OPERATOR));
@@ -189,8 +184,8 @@ fn a_connection_that_is_silently_dead_is_replaced() {
     let mut process = open(helper(&watched.home, &chaos));
     chaos.forgets();
     let since = Instant::now();
-    says(&mut process, " again");
-    process.wait_for("the echo", DEADLINE, |seen| (seen.stdout == b"hello again").then_some(()));
+    process.types(" again");
+    process.wait_for_all_of("hello again");
     assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
     process.finish().succeeds().says_nothing();
     watched.audit("closed", 1);
@@ -202,11 +197,11 @@ fn an_outage_of_some_seconds_ends_with_the_network() {
     let chaos = Chaos::before(watched.gateway.address);
     let mut process = open(helper(&watched.home, &chaos));
     chaos.stops();
-    says(&mut process, " again");
+    process.types(" again");
     thread::sleep(Duration::from_secs(8));
     chaos.goes_on();
     let since = Instant::now();
-    process.wait_for("the echo", DEADLINE, |seen| (seen.stdout == b"hello again").then_some(()));
+    process.wait_for_all_of("hello again");
     assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
     process.finish().succeeds();
 }
@@ -224,7 +219,7 @@ fn an_outage_of_an_end_that_is_stopped() {
                 if is_helper { process.signal(signal) } else { watched.gateway.process.signal(signal) }
             };
             signal(Signal::STOP, &process);
-            says(&mut process, " again");
+            process.types(" again");
             heard += " again";
             if breaks {
                 chaos.cut(Cut::Reset);
@@ -232,7 +227,7 @@ fn an_outage_of_an_end_that_is_stopped() {
             thread::sleep(Duration::from_secs(5));
             signal(Signal::CONT, &process);
             let since = Instant::now();
-            process.wait_for("the echo", DEADLINE, |seen| (seen.stdout == heard.as_bytes()).then_some(()));
+            process.wait_for_all_of(&heard);
             assert!(since.elapsed() < Duration::from_secs(3), "{:?}, {is_helper}, {breaks}", since.elapsed());
         }
         process.finish().succeeds().says_nothing();
@@ -245,7 +240,7 @@ fn an_outage_of_an_end_that_is_stopped() {
 fn a_tunnel_that_is_handed_over_25_times() {
     let _heavy = heavy();
     let vps = patient_echo_server();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let gateway = Gateway::before(vps.address.port());
     let (chaos, home) = (Chaos::before(gateway.address), Home::new());
     let mut process = helper(&home, &chaos).stdin_open().deadline(120).start();
     let (stop, mut stdin) = (Arc::new(AtomicBool::new(false)), process.stdin.take().unwrap());
@@ -281,8 +276,7 @@ fn a_tunnel_that_is_handed_over_25_times() {
 #[test]
 fn a_hand_over_ends_no_session_because_of_the_limit() {
     let vps = patient_echo_server();
-    let inventory = inventory(&[running(ID, vps.address.port())]);
-    let gateway = Gateway::with_inventory_and(&inventory, &["--max-parked-per-user", "1"]);
+    let gateway = Gateway::before_and(vps.address.port(), &["--max-parked-per-user", "1"]);
     let sessions: Vec<_> = (0..4).map(|_| Session::open(gateway.address, &format!("{ID}:22"), None)).collect();
     gateway.process.signal(Signal::USR2);
     successor(&gateway.process, 1);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 use rustix::process::Signal;
 
-use crate::support::gateway::{Gateway, inventory, running, successor};
+use crate::support::gateway::{Gateway, successor};
 use crate::support::pattern::pattern;
 use crate::support::peers::Peer;
 use crate::support::resumable::Session;
@@ -36,7 +36,7 @@ fn its_last_words_wait_for_the_client() {
             set_socket_linger(&stream, Some(Duration::ZERO))?;
             Ok(())
         });
-        let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+        let gateway = Gateway::before(vps.address.port());
         let mut session = Session::open(gateway.address, &format!("{ID}:22"), None);
         let (words, ended) = until_eof(&mut session.stream);
         assert_eq!((words.len(), ended), (WORDS, true), "{name}");

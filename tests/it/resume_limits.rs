@@ -10,13 +10,13 @@ use kohakuriver_proxy::handshake::resume::{Answered, Asked};
 use kohakuriver_proxy::resume::{Key, SessionId};
 
 use crate::support::chaos::{Chaos, Cut};
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::Gateway;
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, OPERATOR, vps};
-use crate::support::peers::{PEER_TIMEOUT, Peer, patient_echo_server};
+use crate::support::peers::{PEER_TIMEOUT, Peer, hears, patient_echo_server};
 use crate::support::resumable::Session;
-use crate::support::run::{DEADLINE, Run};
+use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::HELPER;
 use crate::support::tunnels::connect_from;
@@ -83,7 +83,7 @@ fn the_memory_of_parked_sessions_is_bounded() {
         Ok(())
     });
     let options = ["--max-replay-memory", "1"];
-    let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
+    let gateway = Gateway::before_and(vps.address.port(), &options);
     let sessions: Vec<_> = (1..=24)
         .map(|number| {
             let session = Session::open(gateway.address, &target(), None);
@@ -116,8 +116,7 @@ fn the_memory_of_parked_sessions_is_bounded() {
 fn a_client_that_comes_back_makes_room() {
     let _heavy = heavy();
     let echo = patient_echo_server();
-    let host = LifeHost::with(vps("running", "docker", echo.address.port()));
-    host.change(|state| state.auth = true);
+    let host = LifeHost::with_users(vps("running", "docker", echo.address.port()));
     let gateway = Gateway::with_host_api_and(&host.base(), &["--max-handshakes", "1"]);
     let session = Session::open(gateway.address, &target(), Some(OPERATOR));
     session.stream.shutdown(Shutdown::Both).unwrap();
@@ -162,9 +161,9 @@ fn thousands_of_wrong_tries_disturb_nobody_else() {
             other => panic!("{other}"),
         }
         if n % 200 == 0 {
-            helper.stdin.as_mut().unwrap().write_all(b"honest ").unwrap();
+            helper.types("honest ");
             text += "honest ";
-            helper.wait_for("the echo", DEADLINE, |seen| (seen.stdout == text.as_bytes()).then_some(()));
+            helper.wait_for_all_of(&text);
             chaos.cut(Cut::Reset);
         }
     }
@@ -185,7 +184,7 @@ fn what_is_no_frame_ends_the_session_for_both() {
         let _ = stream.read(&mut [0]);
         Ok(())
     });
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, vps.address.port())]));
+    let gateway = Gateway::before(vps.address.port());
     // No frame, data without bytes, and an acknowledgement of what was never sent.
     let wrong: [&[u8]; 3] = [b"SSH-2.0-x\r\n", &[0, 0, 0, 0], &[1, 0, 0, 8, 0, 0, 0, 0, 0, 0, 1, 0]];
     for (number, bytes) in (1..).zip(wrong) {
@@ -212,7 +211,5 @@ fn of_two_clients_the_greater_number_wins() {
     assert_eq!(over(session.resume(5, 0).0).status, 409);
     second.write_all(&[0, 0, 0, 2, b'o', b'k']).unwrap();
     second.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let mut echo = [0; 6];
-    second.read_exact(&mut echo).unwrap();
-    assert_eq!(&echo, b"\0\0\0\x02ok");
+    hears(&mut second, b"\0\0\0\x02ok");
 }

@@ -7,7 +7,7 @@ use crate::support::heavy;
 use crate::support::pattern::pattern;
 use crate::support::peers::http_server;
 use crate::support::rough::{By, Rough};
-use crate::support::run::{DEADLINE, Run};
+use crate::support::run::Run;
 use crate::support::scene::destination;
 use crate::support::sshd::free_port;
 use crate::support::tools::{sha256, tool};
@@ -154,7 +154,7 @@ fn dynamic_forward(by: By) {
         "ExitOnForwardFailure=yes",
     ]);
     let ssh = run.arg(destination()).arg("echo ready; exec cat").stdin_open().start();
-    ssh.wait_for("ready", DEADLINE, |seen| (seen.stdout == b"ready\n").then_some(()));
+    ssh.wait_for_all_of("ready\n");
     let curl = || Run::new(tool("curl"), &way.home).args(["-sS", "--noproxy", ""]);
     let by_socks =
         curl().args(["-x", &format!("socks5h://127.0.0.1:{socks}")]).arg(format!("http://{}/", server.address));
@@ -184,7 +184,7 @@ fn several_sessions_over_one_connection(by: By) {
     let control = format!("ControlPath={}", way.home.join("control").display());
     let run = way.client("ssh").args(["-M", "-o", &control]).arg(destination()).arg("echo ready; exec cat");
     let first = run.stdin_open().start();
-    first.wait_for("ready", DEADLINE, |seen| (seen.stdout == b"ready\n").then_some(()));
+    first.wait_for_all_of("ready\n");
     let copies = [0, 1, 2].map(|number| way.home.join(&format!("copy{number}")));
     let others = copies.each_ref().map(|copy| {
         let run = way.client("ssh").args(["-o", &control]).arg(destination()).arg("cat");

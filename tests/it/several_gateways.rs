@@ -2,7 +2,7 @@
 //! new tunnels go through the other.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 
 use kohakuriver_proxy::handshake::connect::Answer;
 use kohakuriver_proxy::handshake::resume::Answered;
@@ -10,17 +10,17 @@ use rustix::process::Signal;
 
 use crate::support::gateway::{Gateway, inventory, running};
 use crate::support::haproxy::Haproxy;
-use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
+use crate::support::peers::{Peer, echo_server};
 use crate::support::processes::falls_to;
 use crate::support::resumable::{Session, next_data};
 use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::sshd::free_port;
 use crate::support::tunnels::{connect_from, echo_tunnel, echo_tunnel_on, echoes};
-use crate::support::watched::audit;
+use crate::support::watched::{audit, send};
 
 fn gateways(vps: &Peer, options: &[&str]) -> [Gateway; 2] {
-    [(); 2].map(|()| Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), options))
+    [(); 2].map(|()| Gateway::before_and(vps.address.port(), options))
 }
 
 fn one_goes(signal: Signal, gateway_options: &[&str], server_options: &str) {
@@ -161,9 +161,7 @@ fn networks_and_limits_go_by_the_address_of_the_client() {
 
 /// Everything a gateway answers to `request`.
 fn answer(address: SocketAddr, request: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(request).unwrap();
+    let mut stream = send(address, request);
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

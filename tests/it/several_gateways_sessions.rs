@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::certificates::{Authority, Secured};
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::{Gateway, running};
 use crate::support::haproxy::Haproxy;
 use crate::support::home::Home;
 use crate::support::host_api::{ADMIN, ASSIGNED, OWNER, host_api};
-use crate::support::peers::{PEER_TIMEOUT, Peer, Served, echo_server, read_head};
+use crate::support::peers::{Peer, Served, echo_server, read_head};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::sshd::free_port;
-use crate::support::tools::{CLI, tool};
-use crate::support::tunnels::{echoes, opens, users_tunnel};
-use crate::support::watched::{ADMIN_TOKEN, curl};
+use crate::support::tools::CLI;
+use crate::support::tunnels::{echoes, opens, users_request, users_tunnel};
+use crate::support::watched::{ADMIN_TOKEN, curl, curl_as};
 
 /// A second, and what a loaded machine takes beyond it.
 const SOON: Duration = Duration::from_secs(4);
@@ -36,10 +36,7 @@ impl Site {
     fn new() -> Self {
         let (home, vps) = (Home::new(), echo_server());
         let mut owned = running(ID, vps.address.port());
-        owned
-            .as_object_mut()
-            .unwrap()
-            .extend([("task_type".to_owned(), json!("vps")), ("owner_username".to_owned(), json!("owner1"))]);
+        owned["owner_username"] = json!("owner1");
         let token = home.secret("admin-token", ADMIN_TOKEN);
         Self { host: host_api(vec![owned]), home, token, _vps: vps }
     }
@@ -65,22 +62,13 @@ impl Site {
     }
 
     fn ask(&self, address: SocketAddr, path: &str, token: &str, args: &[&str]) -> (u16, Value) {
-        let url = format!("http://{address}{path}");
-        let run = Run::new(tool("curl"), &self.home).args(["-sS", "--noproxy", "*", "-w", "\n%{http_code}", &url]);
-        let run = run.args(["-H", "@-"]).stdin(format!("Authorization: Bearer {token}\n")).args(args);
-        let outcome = run.output();
-        outcome.succeeds();
-        let text = outcome.text();
-        let (body, status) = text.rsplit_once('\n').unwrap();
-        (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+        curl_as(Some(token), &self.home, &format!("http://{address}{path}"), args)
     }
 
     /// `vps sessions` of this user at this port for tunnels.
     fn cli(&self, address: SocketAddr, token: &str, args: &[&str]) -> Run {
         let run = Run::new(CLI, &self.home).args(["vps", "sessions"]).args(args);
-        let run =
-            run.env("KOHAKURIVER_HOST", "127.0.0.1").env("KOHAKURIVER_PORT", self.host.address.port().to_string());
-        run.env("KOHAKURIVER_SSH_PROXY_PORT", address.port().to_string()).env("KOHAKURIVER_TOKEN", token)
+        run.on_host(self.host.address.port()).through(address.port()).env("KOHAKURIVER_TOKEN", token)
     }
 }
 
@@ -151,10 +139,8 @@ fn an_admin_sees_and_ends_the_sessions_of_all_gateways_with_one_token_for_them()
         };
         let tunnel = |gateway: &Gateway, token: &str| {
             let mut stream = TcpStream::connect(gateway.address).unwrap();
-            stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
             header(&mut stream);
-            let head = format!("CONNECT {ID}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
-            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(users_request(ID, token).as_bytes()).unwrap();
             opens(stream).unwrap()
         };
         let mut tunnels = [tunnel(first, OWNER), tunnel(second, ASSIGNED)];
@@ -221,7 +207,7 @@ fn the_user_of_a_certificate_sees_the_sessions_of_all_gateways() {
         let options = ["--listen", &own, "--peers", &other, "--admin-token-file", token.to_str().unwrap()];
         let tls = ["--tls-listen", "127.0.0.1:0", "--tls-cert", server.to_str().unwrap(), "--tls-client-ca"];
         let options = [&options[..], &tls, &[authority.file.to_str().unwrap()]].concat();
-        let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
+        let gateway = Gateway::before_and(vps.address.port(), &options);
         let tls: SocketAddr = gateway.process.stderr_line("listening with TLS on ").parse().unwrap();
         (gateway, tls)
     });

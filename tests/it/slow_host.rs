@@ -31,16 +31,11 @@ fn host(status: &str) -> LifeHost {
 fn on_a_terminal(host: &LifeHost, home: &Home, terminal: &str, args: &str) -> Process {
     let command = format!("exec {} {args} </dev/null >{}", sh_quote(CLI), sh_quote(home.join("out").to_str().unwrap()));
     Run::new(tool("script"), home)
-        .env("KOHAKURIVER_HOST", "127.0.0.1")
-        .env("KOHAKURIVER_PORT", host.peer.address.port().to_string())
+        .on_host(host.peer.address.port())
         .env("KOHAKURIVER_GATEWAY_ADMIN", host.peer.address.to_string())
         .env("TERM", terminal)
         .args(["-q", "-e", "-c", &command, "/dev/null"])
         .start()
-}
-
-fn shown(process: &Process, text: &str) {
-    process.wait_for(text, DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).contains(text).then_some(()));
 }
 
 #[test]
@@ -75,7 +70,7 @@ fn every_command_names_on_a_terminal_what_it_waits_for() {
         })
         .collect();
     for ((host, home, args), (held, process)) in set.iter().zip(run) {
-        shown(&process, &format!(" the Host at {} has not answered yet; 1 s\x1b[K", host.base()));
+        process.wait_for_stdout(&format!(" the Host at {} has not answered yet; 1 s\x1b[K", host.base()));
         drop(held);
         let outcome = process.finish();
         let text = outcome.succeeds().text();
@@ -92,7 +87,7 @@ fn the_gateways_admin_is_waited_for_too() {
     for args in ["vps sessions", "vps sessions --end 7"] {
         let held = host.hold("/sessions");
         let process = on_a_terminal(&host, &home, "xterm", args);
-        shown(&process, &format!(" the gateway at {} has not answered yet; 1 s", host.base()));
+        process.wait_for_stdout(&format!(" the gateway at {} has not answered yet; 1 s", host.base()));
         drop(held);
         process.finish().exits(1);
     }
@@ -103,9 +98,9 @@ fn a_watch_waits_in_sight_too() {
     let (host, home) = (host("running"), Home::new());
     let api = host.peer.address.port();
     let process = terminal::on_a_terminal(&home, api, (100, 24), "xterm", "vps list --watch 0.2").start();
-    shown(&process, "trainer");
+    process.wait_for_stdout("trainer");
     let held = host.hold("/");
-    shown(&process, &format!(" the Host at {} has not answered yet; 1 s\x1b[K", host.base()));
+    process.wait_for_stdout(&format!(" the Host at {} has not answered yet; 1 s\x1b[K", host.base()));
     drop(held);
     // The line goes, and the next answer stands where the one before stood.
     process.wait_for("an answer", DEADLINE, |seen| {
@@ -120,7 +115,7 @@ fn a_proxy_that_drops_packets_is_waited_for_in_sight() {
     let (host, home, drops) = (host("running"), Home::new(), MutePort::new());
     let args = format!("--proxy 127.0.0.1:{} vps connect trainer", drops.port);
     let process = on_a_terminal(&host, &home, "xterm", &args);
-    shown(&process, &format!(" connecting to the SSH proxy at 127.0.0.1:{}; 2 s\x1b[K", drops.port));
+    process.wait_for_stdout(&format!(" connecting to the SSH proxy at 127.0.0.1:{}; 2 s\x1b[K", drops.port));
 }
 
 #[test]
@@ -136,7 +131,7 @@ fn ssh_prints_its_message_where_the_line_was() {
         Ok(stream.write_all(answer.as_bytes())?)
     });
     let process = on_a_terminal(&host, &home, "xterm", &format!("--proxy {} vps connect trainer", proxy.address));
-    shown(&process, &format!(" the SSH proxy at {} has not answered yet; 1 s\x1b[K", proxy.address));
+    process.wait_for_stdout(&format!(" the SSH proxy at {} has not answered yet; 1 s\x1b[K", proxy.address));
     drop(held);
     let outcome = process.finish();
     let text = outcome.exits(255).text();
@@ -151,11 +146,11 @@ fn doctor_says_at_which_check_it_is() {
     let (host, home) = (host("running"), Home::new());
     let held = host.hold("/api");
     let process = on_a_terminal(&host, &home, "xterm", "doctor --json");
-    shown(&process, "\r...   host-api\x1b[K");
+    process.wait_for_stdout("\r...   host-api\x1b[K");
     drop(held);
     let outcome = process.finish();
     outcome.exits(1).check(outcome.text().ends_with(CLEAR), "no line left behind");
-    let report: Value = serde_json::from_slice(&fs::read(home.join("out")).unwrap()).unwrap();
+    let report = home.json("out");
     assert_eq!(report["healthy"], false);
 }
 
@@ -174,7 +169,7 @@ fn a_terminal_that_can_not_move_gets_one_line_and_a_script_none() {
         host.was_asked_for("/api");
         let dumb = on_a_terminal(&host, &home, "dumb", "node list");
         let line = format!("kohakuriver: the Host at {} has not answered yet; waiting\r\n", host.base());
-        shown(&dumb, &line);
+        dumb.wait_for_stdout(&line);
         drop(held);
         let outcome = script.finish();
         outcome.succeeds().check(!outcome.stderr.contains("has not answered yet"), "nothing of it");
@@ -271,8 +266,7 @@ fn what_nohup_has_it_ignore_is_ignored() {
     let (host, home) = (host("running"), Home::new());
     let held = host.hold("/api/vps/stop");
     let command = format!("trap '' HUP; exec {} vps stop {ID} --yes", sh_quote(CLI));
-    let run = Run::new("/bin/sh", &home).env("KOHAKURIVER_HOST", "127.0.0.1").args(["-c", &command]);
-    let process = run.env("KOHAKURIVER_PORT", host.peer.address.port().to_string()).start();
+    let process = Run::new("/bin/sh", &home).on_host(host.peer.address.port()).args(["-c", &command]).start();
     process.stderr_line("kohakuriver: asked the Host to stop ");
     process.signal(Signal::HUP);
     drop(held);
@@ -286,8 +280,7 @@ fn an_sshd_that_says_nothing_is_waited_for_in_sight() {
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = LifeHost::with(vps("running", "qemu", mute.local_addr().unwrap().port()));
     let gateway = Gateway::with_host_api(&host.base());
-    let run = host.run(&home, &["vps", "restart", ID, "--wait"]);
-    let process = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).start();
+    let process = host.run(&home, &["vps", "restart", ID, "--wait"]).through(gateway.address.port()).start();
     process.stderr_line(&format!("kohakuriver: VPS {ID} runs, but its sshd does not answer yet; waiting"));
     process.signal(Signal::INT);
     process
@@ -304,9 +297,8 @@ fn ctrl_c_while_a_login_without_a_key_is_tried_leaves_nothing_behind() {
     let gateway = Gateway::with_host_api(&host.base());
     home.script("bin/ssh", "#!/bin/sh\nexec sleep 600\n");
     fs::create_dir(home.join("tmp")).unwrap();
-    let path = format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap());
-    let run = host.run(&home, &["vps", "restart", ID, "--yes"]).env("PATH", path).env("TMPDIR", home.join("tmp"));
-    let process = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).start();
+    let run = host.run(&home, &["vps", "restart", ID, "--yes"]).first_on_path(&home.join("bin"));
+    let process = run.env("TMPDIR", home.join("tmp")).through(gateway.address.port()).start();
     process.stderr_line(&format!("kohakuriver: testing whether VPS {ID} allows logins without a key; waiting"));
     assert_eq!(fs::read_dir(home.join("tmp")).unwrap().count(), 1);
     process.signal(Signal::INT);

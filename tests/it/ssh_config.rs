@@ -1,7 +1,6 @@
 //! `kohakuriver ssh config` with the system's ssh, our gateway and a real sshd: VPSes as ordinary hosts.
 
 use std::fs;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -49,9 +48,7 @@ impl User {
     }
 
     pub(crate) fn with_settings(&self, run: Run) -> Run {
-        run.env("KOHAKURIVER_HOST", "127.0.0.1")
-            .env("KOHAKURIVER_PORT", self.gateway.api().port().to_string())
-            .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string())
+        run.on_host(self.gateway.api().port()).through(self.gateway.address.port())
     }
 
     /// Writes the configuration, with the user's own behind it: without that, the login would be root's, and the wildcard
@@ -92,7 +89,7 @@ impl User {
     }
 
     pub(crate) fn known_hosts(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.home.join(".ssh/.kohakuriver_known_hosts")).unwrap_or_default();
+        let text = self.home.read(".ssh/.kohakuriver_known_hosts");
         text.lines().map(str::to_owned).collect()
     }
 }
@@ -309,7 +306,7 @@ fn ten_windows_of_an_ide_killed_and_reopened() {
             windows.push(run.stdin_open().deadline(120).start());
         }
         for window in &mut windows {
-            writeln!(window.stdin.as_mut().unwrap(), "echo the-shell-is-up").unwrap();
+            window.types("echo the-shell-is-up\n");
         }
         for window in &windows {
             window.wait_for("its shell", DEADLINE, |seen| seen.stdout.starts_with(b"the-shell-is-up\n").then_some(()));

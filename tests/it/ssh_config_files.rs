@@ -1,13 +1,13 @@
 //! `kohakuriver ssh config` and the files of its user: what is written, what is put back, and what is left alone.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use crate::support::gateway::{Gateway, inventory, running};
-use crate::support::home::{Home, set_mode};
+use crate::support::home::{Home, mode, set_mode};
 use crate::support::peers::RefusingPort;
 use crate::support::run::{DEADLINE, Run};
 use crate::support::scene::ID;
@@ -20,7 +20,7 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
-        Self { gateway: Gateway::with_inventory(&inventory(&[running(ID, 22)])), home: Home::new() }
+        Self { gateway: Gateway::before(22), home: Home::new() }
     }
 
     fn ssh_config(&self, args: &[&str]) -> Run {
@@ -78,7 +78,7 @@ fn write_twice_and_remove() {
     let ours = fs::read_to_string(machine.ours()).unwrap();
     assert!(ours.starts_with("# Do not edit: written by `kohakuriver ssh config`"), "{ours}");
     for path in [machine.config(), machine.ours()] {
-        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(mode(&path), 0o600);
     }
     let before = machine.files();
     machine.ssh_config(&["--write"]).output().succeeds().says(&["nothing to change"]);

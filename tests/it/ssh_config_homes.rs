@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 use std::thread;
 
-use crate::support::gateway::{Gateway, inventory, name_of, running};
+use crate::support::gateway::{Gateway, name_of};
 use crate::support::home::{Home, set_mode};
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
@@ -32,6 +32,12 @@ impl Place {
         elsewhere.write("passwd", format!("{}:x:{}:{group}::{}:/bin/sh\n", user(), id.as_raw(), home.path().display()));
         let sshs = [Some(tool("ssh")), older_ssh(&elsewhere)].into_iter().flatten().collect();
         Self { home, elsewhere, port: gateway.api().port(), sshs }
+    }
+
+    fn with_gateway() -> (Gateway, Self) {
+        let gateway = Gateway::before(22);
+        let place = Self::new(Home::new(), &gateway);
+        (gateway, place)
     }
 
     fn within(&self, line: &str) -> Outcome {
@@ -392,7 +398,7 @@ fn write_and_remove(place: &Place, hosts: &[String], becomes: Becomes) {
 #[test]
 fn forty_odd_homes() {
     assert!(ROWS.len() > 40);
-    let gateway = &Gateway::with_inventory(&inventory(&[running(ID, 22)]));
+    let gateway = &Gateway::before(22);
     thread::scope(|scope| {
         for rows in ROWS.chunks(ROWS.len() / 3) {
             scope.spawn(move || {
@@ -408,7 +414,7 @@ fn forty_odd_homes() {
 
 #[test]
 fn home_directories_with_odd_names() {
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
+    let gateway = Gateway::before(22);
     for name in ["with blank", "it's odd", "a+b=c,@d", "-", "h\u{f4}me"] {
         let place = Place::new(Home::named(name), &gateway);
         place.home.write(".ssh/config", "Host a\n  User b\n");
@@ -419,8 +425,7 @@ fn home_directories_with_odd_names() {
 /// An earlier version's copy matches the user's glob: ssh refuses everything, since that copy includes itself.
 #[test]
 fn the_copy_of_an_earlier_version_moves_away() {
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
-    let place = Place::new(Home::new(), &gateway);
+    let (_gateway, place) = Place::with_gateway();
     let config = "Include ~/.ssh/config.*\nHost a\n  User b\n";
     let meaning = |place: &Place| place.meaning(&others());
     let written = format!("Include {}\n{config}", place.home.join(".ssh/kohakuriver.conf").display());
@@ -444,8 +449,7 @@ fn the_copy_of_an_earlier_version_moves_away() {
 /// It may be slow, or have effects. Both of its outcomes are judged all the same.
 #[test]
 fn no_command_of_the_users_runs() {
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
-    let place = Place::new(Home::new(), &gateway);
+    let (_gateway, place) = Place::with_gateway();
     place.home.write(".ssh/config", "Match exec \"touch ran; sleep 600\"\n  User b\nHost a\n");
     for action in ["--write", "--write", "--diff", "--sync", "--remove"] {
         place.ssh_config(action).succeeds();
@@ -459,8 +463,7 @@ fn no_command_of_the_users_runs() {
 /// Hosts that only the file for words about VPSes names, and one behind fifty others.
 #[test]
 fn every_host_that_a_file_names_is_judged() {
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
-    let place = Place::new(Home::new(), &gateway);
+    let (_gateway, place) = Place::with_gateway();
     let hosts: String = (0..60).map(|n| format!("Host h{n}\n  User u{n}\n")).collect();
     place.home.write(".ssh/config", &hosts);
     for (words, host, now) in [
@@ -487,8 +490,7 @@ fn every_host_that_a_file_names_is_judged() {
 /// The words of the user for VPSes, in their own file and elsewhere.
 #[test]
 fn words_of_the_users_own() {
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
-    let place = Place::new(Home::new(), &gateway);
+    let (_gateway, place) = Place::with_gateway();
     let host = format!("{}.kohakuriver", name_of(ID));
     let words = format!("Host {host}\n  User daemon\n");
     let is_used = || place.meaning(std::slice::from_ref(&host)).iter().all(|said| said.contains("\nuser daemon\n"));
@@ -532,8 +534,7 @@ fn words_of_the_users_own() {
 /// A `--sync` that would break ssh changes nothing.
 #[test]
 fn a_sync_that_ssh_would_refuse_is_put_back() {
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
-    let place = Place::new(Home::new(), &gateway);
+    let (_gateway, place) = Place::with_gateway();
     place.home.write(".ssh/config", "Host a\n");
     place.ssh_config("--write").succeeds();
     let ours = place.home.join(".ssh/kohakuriver.conf");
@@ -555,8 +556,7 @@ fn a_sync_that_ssh_would_refuse_is_put_back() {
 /// Whatever is left of ours.
 #[test]
 fn remove_takes_out_what_is_there() {
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
-    let place = Place::new(Home::new(), &gateway);
+    let (_gateway, place) = Place::with_gateway();
     let (ours, newer) =
         (place.home.join(".ssh/kohakuriver.conf"), place.home.join(".ssh/.kohakuriver-openssh-8.7.conf"));
     let config = place.home.join(".ssh/config");
@@ -633,7 +633,7 @@ fn ten_ssh_configs_of_other_people_mean_what_they_meant() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/ssh_configs");
     let fixtures: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(fixtures.len() >= 10, "{fixtures:?}");
-    let gateway = &Gateway::with_inventory(&inventory(&[running(ID, 22)]));
+    let gateway = &Gateway::before(22);
     thread::scope(|scope| {
         for fixtures in fixtures.chunks(fixtures.len() / 2) {
             scope.spawn(move || {

@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::ssh_config::User;
 use crate::support::gateway::{Gateway, inventory, name_of, running};
 use crate::support::home::Home;
@@ -110,15 +112,19 @@ fn every_spelling_finds_the_key() {
         assert_eq!(user.known_hosts().len(), 1, "{host}");
     }
     let all = [ID, later].map(|id| running(id, user.sshd.port));
-    user.gateway.write_inventory(&inventory(&all).to_string());
-    // The gateway takes the new inventory up by itself.
+    takes_up(&user, &all, &format!("kohakuriver-{later}.kohakuriver"));
+}
+
+/// The gateway takes a new inventory up by itself; a login on `host` works then.
+fn takes_up(user: &User, vpses: &[Value], host: &str) {
+    user.gateway.write_inventory(&inventory(vpses).to_string());
     let end = Instant::now() + DEADLINE;
     loop {
-        let outcome = user.ssh(&format!("kohakuriver-{later}.kohakuriver")).arg("echo in").output();
+        let outcome = user.ssh(host).arg("echo in").output();
         if outcome.status.success() {
             break;
         }
-        outcome.check(Instant::now() < end, "a login on a VPS that is not listed");
+        outcome.check(Instant::now() < end, "a login on the later one");
     }
 }
 
@@ -131,16 +137,7 @@ fn a_later_vps_whose_name_begins_like_anothers_has_its_keys() {
     // No other name begins with `v` until then.
     assert!(fs::read_to_string(user.home.join(".ssh/kohakuriver.conf")).unwrap().contains(",v*.kohakuriver,"));
     let all = [running(ID, user.sshd.port), running(later, other.port)];
-    user.gateway.write_inventory(&inventory(&all).to_string());
-    // The gateway takes the new inventory up by itself.
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let outcome = user.ssh(&format!("{}.kohakuriver", name_of(later))).arg("echo in").output();
-        if outcome.status.success() {
-            break;
-        }
-        outcome.check(Instant::now() < end, "a login on the later one");
-    }
+    takes_up(&user, &all, &format!("{}.kohakuriver", name_of(later)));
 }
 
 /// ssh passes a name on in lower case, so that it can't mean one of the two.
@@ -173,10 +170,6 @@ fn with_own_config(user: &User, ssh: &Path) -> PathBuf {
     user.home.join("bin")
 }
 
-fn on_path(run: Run, folder: &Path) -> Run {
-    run.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()))
-}
-
 #[test]
 fn the_only_identity_file_of_the_user_does_not_exist() {
     let user = User::new();
@@ -186,16 +179,16 @@ fn the_only_identity_file_of_the_user_does_not_exist() {
     let login = tools::user();
     let works = |hides: bool| {
         user.home.write(".ssh/config", format!("{QUIET}{}", if hides { "  IdentityFile ~/.ssh/gone\n" } else { "" }));
-        on_path(user.kohakuriver(&["ssh", "config", "--write"]), &folder).output().succeeds();
+        user.kohakuriver(&["ssh", "config", "--write"]).first_on_path(&folder).output().succeeds();
         let entries = fs::read_to_string(user.home.join(".ssh/kohakuriver.conf")).unwrap();
         let ssh = user.ssh(&format!("{ID}.kohakuriver")).args(["-l", &login, "true"]).output();
         let connect = user.kohakuriver(&["vps", "connect", ID, "--user", &login, "--", "true"]);
-        (entries.contains("id_ed25519"), ssh.status.success(), on_path(connect, &folder).output().status.success())
+        (entries.contains("id_ed25519"), ssh.status.success(), connect.first_on_path(&folder).output().status.success())
     };
     assert_eq!(works(true), (true, true, true));
     // A key that was named by hand is the only one.
     let missing = ["vps", "connect", ID, "--dry-run", "--", "-i", "/no/such/key"];
-    let outcome = on_path(user.kohakuriver(&missing), &folder).output();
+    let outcome = user.kohakuriver(&missing).first_on_path(&folder).output();
     outcome.succeeds().check(!outcome.text().contains("id_ed25519"), "no other key");
     // Without such a line, ssh knows its default keys itself.
     assert!(!works(false).0);
@@ -230,7 +223,7 @@ fn an_older_ssh_reads_our_files_and_reaches_vpses() {
     let folder = with_own_config(&user, &older);
     for _ in 0..2 {
         let words = ["vps", "connect", ID, "--user", &tools::user(), "--", "echo in"];
-        on_path(user.kohakuriver(&words), &folder).output().succeeds().prints("in\n");
+        user.kohakuriver(&words).first_on_path(&folder).output().succeeds().prints("in\n");
     }
 }
 
@@ -274,7 +267,7 @@ fn programs_are_named_as_path_names_them() {
     let (linked, versions) = (bin.display().to_string(), versioned.parent().unwrap().display().to_string());
     let run = |program: &Path, path: &Path, words: &[&str]| {
         let run = user.with_settings(Run::new(program, &user.home).args(words));
-        on_path(run, path).output().succeeds().text()
+        run.first_on_path(path).output().succeeds().text()
     };
     // Started by PATH; by its path, which PATH lacks; by the path of the version, with other programs on PATH.
     for (program, path, expected) in [

@@ -82,7 +82,7 @@ fn logins_and_other_defaults_keep_the_flag_of_each_cluster() {
     two.run(&["--cluster", "lab", "ssh", "config", "--write", "--resume"]).output().succeeds();
     two.run(&["ssh", "config", "--write", "--no-resume"]).output().succeeds();
     let made_by = || {
-        let text = two.read(CONF);
+        let text = two.home.read(CONF);
         let ends = |cluster: &str, end: &str| {
             let (_, section) = text.split_once(&format!("# Cluster: {cluster}\n")).unwrap();
             section.lines().next().unwrap().ends_with(end)
@@ -97,7 +97,8 @@ fn logins_and_other_defaults_keep_the_flag_of_each_cluster() {
     made_by();
     two.run(&["cluster", "rename", "lab", "den"]).output().succeeds();
     assert!(
-        two.read(CONF).contains("# Cluster: den\n") && two.read(CONF).contains(" --resume\n# Tunnels are resumable")
+        two.home.read(CONF).contains("# Cluster: den\n")
+            && two.home.read(CONF).contains(" --resume\n# Tunnels are resumable")
     );
 }
 

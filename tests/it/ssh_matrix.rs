@@ -2,7 +2,6 @@
 //! with TLS as well, or an older Host by the line protocol) and how the connection is shared (a passed socket, or a pipe).
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -188,7 +187,7 @@ fn dynamic_forward_as_an_ide_does_it(scene: &Arc<Scene>, mode: Mode) {
         let mut ssh = scene.ssh(mode).args(["-T", "-D", &socks, "-o", "ExitOnForwardFailure=yes"]);
         ssh = ssh.arg(destination()).arg("sh").stdin_open();
         let mut ssh = ssh.start();
-        writeln!(ssh.stdin.as_mut().unwrap(), "echo the-shell-is-up").unwrap();
+        ssh.types("echo the-shell-is-up\n");
         let up = ssh.try_wait_for(DEADLINE, |seen| seen.stdout.starts_with(b"the-shell-is-up\n").then_some(()));
         if up.is_err() {
             // Somebody else took the port meanwhile.
@@ -198,7 +197,7 @@ fn dynamic_forward_as_an_ide_does_it(scene: &Arc<Scene>, mode: Mode) {
         let curl =
             Run::new(tool("curl"), &scene.home).args(["-sS", "--socks5-hostname", &format!("127.0.0.1:{socks}")]);
         curl.arg(&url).output().succeeds().prints("page /x");
-        writeln!(ssh.stdin.as_mut().unwrap(), "exit 7").unwrap();
+        ssh.types("exit 7\n");
         ssh.finish().exits(7);
         return;
     }
@@ -230,10 +229,7 @@ fn a_vps_by_its_name() {
     let scene = Scene::connect();
     let Front::Gateway(gateway) = &scene.front else { unreachable!("a scene of another kind") };
     for mode in Mode::BOTH {
-        let ssh = |name: &str| {
-            let run = scene.ssh(mode).env("KOHAKURIVER_HOST", "127.0.0.1");
-            run.env("KOHAKURIVER_PORT", gateway.api().port().to_string()).arg(name).arg("echo in; exit 3").output()
-        };
+        let ssh = |name: &str| scene.ssh(mode).on_host(gateway.api().port()).arg(name).arg("echo in; exit 3").output();
         ssh(&format!("{}.kohakuriver", name_of(ID))).exits(3).prints("in\n").says_nothing();
         let outcome = ssh("no-such-name.kohakuriver");
         outcome.ssh_fails_with("there is no VPS no-such-name", "kohakuriver vps list");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, NODE, NODE_DOWN, inventory, running};
 use crate::support::home::Home;
-use crate::support::peers::{Peer, RefusingPort, Served};
+use crate::support::peers::{Peer, RefusingPort, Served, silence};
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned};
@@ -35,12 +35,7 @@ const STATES: [&str; 11] = [
 ];
 
 fn kohakuriver(gateway: &Gateway, home: &Home, line: &str) -> Outcome {
-    Run::new(CLI, home)
-        .env("KOHAKURIVER_HOST", "127.0.0.1")
-        .env("KOHAKURIVER_PORT", gateway.api().port().to_string())
-        .env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string())
-        .args(line.split(' '))
-        .output()
+    Run::new(CLI, home).on_host(gateway.api().port()).through(gateway.address.port()).args(line.split(' ')).output()
 }
 
 fn hint(outcome: &Outcome) -> String {
@@ -83,7 +78,7 @@ fn each_hint_about_a_vps_names_whom_to_ask() {
 
 #[test]
 fn each_change_is_refused_with_whom_to_ask() {
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 1)]));
+    let gateway = Gateway::before(1);
     let home = Home::new();
     for (line, what) in [
         (&*format!("vps pause {ID}"), format!("cannot pause VPS {ID}")),
@@ -107,7 +102,7 @@ fn each_change_is_refused_with_whom_to_ask() {
 #[test]
 fn a_refusal_may_mean_that_the_vps_has_just_started() {
     let refusing = RefusingPort::new();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, refusing.port)]));
+    let gateway = Gateway::before(refusing.port);
     let outcome = Run::new(HELPER, &Home::new()).arg("--proxy").arg(gateway.address.to_string()).arg(ID).output();
     outcome.exits(1).fails_with(
         "kohakuriver-proxy",
@@ -132,16 +127,13 @@ fn boots(first: impl Fn(TcpStream) -> Served + Send + Sync + 'static) -> Peer {
 
 #[test]
 fn a_wait_goes_on_while_the_sshd_of_an_inventorys_vps_is_not_there_yet() {
-    let silence = boots(|mut stream| {
-        std::io::copy(&mut stream, &mut std::io::sink())?;
-        Ok(())
-    });
+    let silence = boots(silence);
     let close = boots(|_| Ok(()));
     let reset = boots(|stream| Ok(rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?));
     let refusing = RefusingPort::new();
     let home = Home::new();
     let start = |port: u16, limit: &str| {
-        let gateway = Gateway::with_inventory(&inventory(&[running(ID, port)]));
+        let gateway = Gateway::before(port);
         let args = ["--connect-timeout", limit, "--wait", "60", ID];
         let spawned = Spawned::start(Ends::Pipes, &home, gateway.address, &args);
         (gateway, spawned)

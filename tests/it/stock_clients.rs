@@ -11,15 +11,15 @@ use crate::support::peers::{PEER_TIMEOUT, Peer, echo_server};
 use crate::support::run::Run;
 use crate::support::scene::{ID, Mode, Scene, destination};
 use crate::support::tools::{older_host_python, tool, user};
+use crate::support::watched::send;
 
 /// Runs a command in the VPS by the system's ssh with a ProxyCommand made from the gateway's host and port.
 fn ssh_through(proxy_command: impl Fn(&str, u16) -> String) {
     let scene = Scene::connect();
     let command = proxy_command(&scene.proxy().address.ip().to_string(), scene.proxy().address.port());
     let home = Home::new();
-    let config = scene.sshd.write_ssh_config(&home, "config", &command, Mode::Stdio);
     let data = "stock\n".repeat(100_000);
-    let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(config).arg(destination()).arg("cat; exit 17");
+    let ssh = scene.sshd.ssh(&home, &command, Mode::Stdio).arg(destination()).arg("cat; exit 17");
     let outcome = ssh.stdin(data.clone()).output();
     outcome.exits(17).check(outcome.text() == data, "all that was sent, back");
 }
@@ -83,17 +83,12 @@ fn the_older_hosts_own_client() {
             home.write("known_hosts", scene.sshd.known_as("vps")).display(),
         ),
     );
-    let ssh = format!("#!/bin/sh\nexec {} -F {} \"$@\"\n", tool("ssh").display(), config.display());
-    let script = home.script("bin/ssh", &ssh);
-    let path = format!("{}:{}", script.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    home.ssh("", &format!("-F {}", config.display()));
     let settings = home.write("config.toml", OLDER_CLIENT_SETTINGS);
     let client = Run::new(older_host_python(), &home).args(["-c", "from hakuriver.cli.ssh import main; main()"]);
     let client = client.args(["--host", "127.0.0.1", "--user", &user(), "--proxy-port"]);
-    let client = client
-        .arg(scene.proxy().address.port().to_string())
-        .arg(ID)
-        .env("PATH", path)
-        .env("HAKURIVER_CONFIG", settings);
+    let client = client.arg(scene.proxy().address.port().to_string()).arg(ID);
+    let client = client.first_on_path(&home.join("bin")).env("HAKURIVER_CONFIG", settings);
     let outcome = client.stdin("echo in-the-vps $((6 * 7)); exit 0\n").output();
     outcome.succeeds().check(outcome.text().contains("in-the-vps 42"), "an answer from inside the VPS");
 }
@@ -129,10 +124,8 @@ tasks_privileged = false
 /// Opens a tunnel to `backend` with `request`, in one segment with `behind`, and returns all that comes back once the
 /// write half is shut.
 fn talk(backend: &Peer, request: &str, behind: &[u8]) -> Vec<u8> {
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, backend.address.port())]));
-    let mut stream = TcpStream::connect(gateway.address).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(&[request.as_bytes(), behind].concat()).unwrap();
+    let gateway = Gateway::before(backend.address.port());
+    let mut stream = send(&gateway, [request.as_bytes(), behind].concat());
     stream.shutdown(Shutdown::Write).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
@@ -161,10 +154,8 @@ fn bytes_behind_the_request_are_the_start_of_the_stream() {
 fn a_word_in_the_host_field_is_a_name_of_the_gateway() {
     for (options, answer) in [(&[][..], "HTTP/1.1 400 "), (&["--server-name", "Gateway"], "HTTP/1.1 200 ")] {
         let echo = echo_server();
-        let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, echo.address.port())]), options);
-        let mut stream = TcpStream::connect(gateway.address).unwrap();
-        stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-        stream.write_all(format!("CONNECT {ID}:22 HTTP/1.1\r\nHost: gateway\r\n\r\n").as_bytes()).unwrap();
+        let gateway = Gateway::before_and(echo.address.port(), options);
+        let mut stream = send(&gateway, format!("CONNECT {ID}:22 HTTP/1.1\r\nHost: gateway\r\n\r\n"));
         stream.shutdown(Shutdown::Write).unwrap();
         let mut all = String::new();
         stream.read_to_string(&mut all).unwrap();

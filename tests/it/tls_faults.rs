@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::doctor::of_check;
 use crate::support::certificates::{Authority, Issued, self_signed};
 use crate::support::front::{Front, TlsFront, server_config, strict_config};
 use crate::support::home::Home;
@@ -51,6 +52,13 @@ impl Fault {
 
     fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// The same settings as options.
+    fn options(&self) -> impl Iterator<Item = String> {
+        let keys = ["ca_file", "pinned_key", "client_cert"].into_iter();
+        let of_key = |key: &str| Some([format!("--{}", key.replace('_', "-")), self.keys[key].as_str()?.to_owned()]);
+        keys.filter_map(of_key).flatten()
     }
 
     /// A home whose cluster `lab` has this server as its Host, beside another cluster.
@@ -213,11 +221,7 @@ fn the_helper_names_each() {
 fn the_helper_that_knows_no_cluster_names_options() {
     each_fault(|fault, home| {
         let proxy = if fault.scheme == "http" { fault.address.to_string() } else { fault.url() };
-        let option = |key: &str| {
-            fault.keys[key].as_str().map(|value| [format!("--{}", key.replace('_', "-")), value.to_owned()])
-        };
-        let options = ["ca_file", "pinned_key", "client_cert"].into_iter().filter_map(option).flatten();
-        let run = Run::new(HELPER, home).args(["--proxy", &proxy]).args(options).arg(ID).output();
+        let run = Run::new(HELPER, home).args(["--proxy", &proxy]).args(fault.options()).arg(ID).output();
         run.exits(1).prints_nothing();
         holds(&run.stderr, &[&fault.message, "  hint: ", &as_options(fault)])
     });
@@ -250,12 +254,8 @@ fn the_command_names_each() {
 #[test]
 fn login_names_each_with_its_own_options() {
     each_fault(|fault, home| {
-        let option = |key: &str| {
-            fault.keys[key].as_str().map(|value| [format!("--{}", key.replace('_', "-")), value.to_owned()])
-        };
-        let options = ["ca_file", "pinned_key", "client_cert"].into_iter().filter_map(option).flatten();
         let before = std::fs::read(home.join(CONFIG)).unwrap();
-        let run = Run::new(CLI, home).args(["login", &fault.url(), "--cluster", "new"]).args(options).output();
+        let run = Run::new(CLI, home).args(["login", &fault.url(), "--cluster", "new"]).args(fault.options()).output();
         run.check_fails().prints_nothing();
         assert_eq!(std::fs::read(home.join(CONFIG)).unwrap(), before);
         if fault.name == "CA unknown to the system" {
@@ -269,18 +269,13 @@ fn login_names_each_with_its_own_options() {
     });
 }
 
-fn finding<'r>(report: &'r Value, check: &str) -> &'r Value {
-    let findings = report["findings"].as_array().unwrap();
-    findings.iter().find(|finding| finding["check"] == check).unwrap_or_else(|| panic!("no {check}: {report:#}"))
-}
-
 #[test]
 fn doctor_names_each() {
     each_fault(|fault, home| {
         let run = Run::new(CLI, home).args(["--cluster", "lab", "doctor", "--json", "--all"]).deadline(120).output();
         let report: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|error| panic!("{error}\n{run}"));
         let text = |check: &str| {
-            let found = finding(&report, check);
+            let found = of_check(&report, check);
             (found["verdict"] == "wrong").then(|| format!("{} {}", found, found["command"]))
         };
         // The command of a hint stands beside it.

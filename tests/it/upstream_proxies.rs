@@ -1,28 +1,21 @@
 //! The proxy of an office on the way to the gateway, as real programs are one: ssh through squid, tinyproxy, microsocks
 //! and mitmproxy, TLS, and the gateway.
 
-use std::io::Write;
-
 use rustix::process::Pid;
 use serde_json::json;
 
 use crate::support::certificates::NAME;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{Gateway, running};
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::host_api::{OWNER, host_api};
+use crate::support::load::{a_hundred_at_once, bulk_both_ways};
 use crate::support::office::{IN_URL, Office, PASSWORD, THIS_MACHINE, USER, url, url_without_password};
 use crate::support::office_proxies::{microsocks, mitmproxy, squid_with_tls_of, tinyproxy_of};
-use crate::support::pattern::pattern;
 use crate::support::processes::{falls_to, with_argument};
 use crate::support::proxies::Proxy;
-use crate::support::run::{DEADLINE, Process};
+use crate::support::run::DEADLINE;
 use crate::support::scene::{ID, Mode};
-use crate::support::tools::sha256;
-use crate::support::watched::curl;
-
-/// 32 MiB.
-const BULK: usize = 32 << 20;
 
 /// ssh says something in the VPS and ends as that does, in both modes, with these words of the helper and this variable.
 fn ssh_works(office: &Office, home: &Home, words: &[&str], (name, value): (&str, &str)) {
@@ -52,22 +45,9 @@ fn bulk_goes_both_ways_through_squid_with_tls() {
     office.ssh(&refused, Mode::Stdio, &[]).output().ssh_fails_with(&what, "https://USER:PASSWORD@");
 }
 
-/// Both directions at once, and then each alone.
 fn bulk(office: &Office, home: &Home) {
-    let data = home.write("data", pattern(BULK));
-    let sum = sha256(&data);
     for mode in Mode::BOTH {
-        let back = home.join("back");
-        let run = office.ssh(home, mode, &[]).arg("cat").stdin_file(&data).stdout_file(&back).deadline(300);
-        run.output().succeeds().says_nothing();
-        assert_eq!(sha256(&back), sum, "{mode:?}");
-        let (there, down) = (home.join("there"), home.join("down"));
-        let run = office.ssh(home, mode, &[]).arg(format!("cat > {}", there.display())).stdin_file(&data);
-        run.deadline(300).output().succeeds().says_nothing();
-        assert_eq!(sha256(&there), sum, "{mode:?}");
-        let run = office.ssh(home, mode, &[]).arg(format!("cat {}", there.display())).stdout_file(&down);
-        run.deadline(300).output().succeeds().says_nothing();
-        assert_eq!(sha256(&down), sum, "{mode:?}");
+        bulk_both_ways(home, &format!("{mode:?}"), || office.ssh(home, mode, &[]));
     }
 }
 
@@ -77,35 +57,15 @@ fn a_hundred_sessions_go_through_squid_at_once() {
     let office = Office::new();
     let squid = office.squid();
     let home = office.home(NAME, &json!({ "upstream_proxy": url("http", &squid) }));
-    let start = |number: usize| {
-        let mode = Mode::BOTH[number % 2];
-        let run = office.ssh(&home, mode, &[]).arg(format!("echo in {number}; cat")).stdin_open().deadline(300);
-        run.start()
-    };
-    let mut sessions: Vec<Process> = (0..100).map(start).collect();
-    for (number, session) in sessions.iter().enumerate() {
-        let greeting = format!("in {number}\n");
-        session.wait_for(&greeting, 2 * DEADLINE, |seen| (seen.stdout == greeting.as_bytes()).then_some(()));
-    }
-    let listed = curl(&home, office.gateway.admin, "/sessions", &[]).text();
-    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    assert_eq!(listed.as_array().unwrap().len(), 100);
-    assert!(listed.as_array().unwrap().iter().all(|session| session["transport"] == "tls"));
-    for (number, session) in sessions.iter_mut().enumerate() {
-        session.stdin.take().unwrap().write_all(format!("{number} out\n").as_bytes()).unwrap();
-    }
-    for (number, session) in sessions.into_iter().enumerate() {
-        session.finish().succeeds().prints(&format!("in {number}\n{number} out\n")).says_nothing();
-    }
+    let listed = a_hundred_at_once(&office.gateway, |mode| office.ssh(&home, mode, &[]));
+    assert!(listed.iter().all(|session| session["transport"] == "tls"));
 }
 
 #[test]
 fn the_login_of_the_proxy_and_that_of_the_gateway_are_told_apart() {
     let mut host = None;
     let office = Office::with(|port, options| {
-        let mut vps = crate::support::gateway::running(ID, port);
-        vps["task_type"] = json!("vps");
-        let api = host.insert(host_api(vec![vps]));
+        let api = host.insert(host_api(vec![running(ID, port)]));
         Gateway::with_host_api_and(&format!("http://{}", api.address), options)
     });
     let squid = office.squid();
@@ -155,7 +115,7 @@ fn a_bare_socket_is_passed_where_the_whole_chain_is_plain_and_carried_where_it_i
     {
         let run = office.ssh(&home, mode, &["--log-file", &log, "--proxy", gateway]).arg("echo in; cat").stdin_open();
         let session = run.start();
-        session.wait_for("the session", DEADLINE, |seen| (seen.stdout == b"in\n").then_some(()));
+        session.wait_for_all_of("in\n");
         assert_eq!(falls_to(remain, DEADLINE, || helpers(&home).len()), remain, "{mode:?} {gateway}");
         session.finish().succeeds().prints("in\n").says_nothing();
         assert_eq!(falls_to(0, DEADLINE, || helpers(&home).len()), 0, "{mode:?} {gateway}");

@@ -8,7 +8,7 @@ use crate::support::certificates::NAME;
 use crate::support::home::Home;
 use crate::support::office::{IN_URL, Office, PASSWORD, THIS_MACHINE, url, url_without_password};
 use crate::support::peers::RefusingPort;
-use crate::support::run::{DEADLINE, Outcome, Run};
+use crate::support::run::{Outcome, Run};
 use crate::support::scene::{ID, Mode};
 use crate::support::tools::{tool, user};
 
@@ -119,7 +119,7 @@ fn the_password_is_in_no_command_line_no_log_and_no_message() {
         for mode in Mode::BOTH {
             let run = office.ssh(home, mode, &words).env("HTTPS_PROXY", url("http", &squid));
             let session = run.args(["-vvv", "echo in; cat"]).stdin_open().start();
-            session.wait_for("the session", DEADLINE, |seen| (seen.stdout == b"in\n").then_some(()));
+            session.wait_for_all_of("in\n");
             let lines = command_lines();
             // microsocks gets its login from its command line, and has the same.
             let lines: String = lines.lines().filter(|line| !line.contains("microsocks")).collect();

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::support::cluster::Cluster;
+use crate::support::home::mode;
 use crate::support::run::Outcome;
 use crate::support::scene::ID;
 use crate::support::tools::{CLI, user};
@@ -23,7 +24,7 @@ fn files_and_folders_in_both_directions() {
     let there = |name: &str| format!("{ID}:{}", path(name));
     cp(&cluster, &["-p", &path("from/a file:1"), &there("to")]).succeeds().says_nothing();
     assert_eq!(fs::read_to_string(home.join("to")).unwrap(), "copied\n");
-    assert_eq!(fs::metadata(home.join("to")).unwrap().permissions().mode() & 0o777, 0o750);
+    assert_eq!(mode(&home.join("to")), 0o750);
     cp(&cluster, &["-r", &there("from"), &there("to"), &path("back")]).exits(1);
     fs::create_dir(home.join("back")).unwrap();
     cp(&cluster, &["-r", &there("from"), &there("to"), &path("back")]).succeeds();

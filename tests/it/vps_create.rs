@@ -2,7 +2,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::gateway::Gateway;
-use crate::support::home::Home;
+use crate::support::home::{Home, mode};
 use crate::support::life_host::{LifeHost, OPERATOR, USER, vps};
 use crate::support::run::Run;
 use crate::support::scene::ID;
@@ -66,15 +65,13 @@ impl Cluster {
         let gateway = Gateway::with_host_api(&host.base());
         let home = Home::new();
         // The login of the user who runs the tests: a user's own sshd accepts nobody else.
-        let ssh = format!("#!/bin/sh\nexec {} -F none -o BatchMode=yes -l {} \"$@\"\n", tool("ssh").display(), user());
-        home.script("bin/ssh", &ssh);
+        home.ssh("", &format!("-F none -o BatchMode=yes -l {}", user()));
         Self { host, gateway, home, _sshd: sshd }
     }
 
     fn run(&self, args: &[&str]) -> Run {
-        let path = format!("{}:{}", self.home.join("bin").display(), std::env::var("PATH").unwrap());
-        let port = self.gateway.address.port().to_string();
-        self.host.run(&self.home, args).env("PATH", path).env("KOHAKURIVER_SSH_PROXY_PORT", port)
+        let run = self.host.run(&self.home, args).through(self.gateway.address.port());
+        run.first_on_path(&self.home.join("bin"))
     }
 }
 
@@ -99,7 +96,7 @@ fn a_key_is_made_here_and_its_private_half_stays() {
         &format!("\nVPS {ID} answers: `kohakuriver vps connect {ID}`\n"),
     ]);
     assert_eq!(ssh_files(&cluster.home), [format!("id-kohakuriver-{ID}"), format!("id-kohakuriver-{ID}.pub")]);
-    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(mode(&key), 0o600);
     let requests = cluster.host.changes();
     assert_eq!(requests.len(), 1, "{requests:?}");
     let sent = &requests[0].body;
@@ -120,7 +117,7 @@ fn a_key_is_made_where_the_user_wants_it() {
     let connect = format!("kohakuriver vps connect {ID} --wait --key '{}'", key.display());
     outcome.succeeds().check(outcome.text().contains(&format!("Connect  {connect}\n")), &connect);
     outcome.says(&[&format!("VPS {ID} answers: `kohakuriver vps connect {ID} --key '{}'`\n", key.display())]);
-    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(mode(&key), 0o600);
     assert_eq!(cluster.host.changes()[0].body["ssh_public_key"].as_str(), Some(&*public_half(&key)));
     assert!(ssh_files(&cluster.home).is_empty());
     cluster.run(&["vps", "connect", "--key", "~/my keys", ID, "echo in"]).output().succeeds().prints("in\n");

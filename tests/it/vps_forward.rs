@@ -12,7 +12,7 @@ use crate::support::processes;
 use crate::support::run::{DEADLINE, Process};
 use crate::support::scene::ID;
 use crate::support::sshd::{Sshd, free_port};
-use crate::support::tools::{CLI, tool, user};
+use crate::support::tools::{CLI, user};
 
 /// `vps forward` from a port that was free to `to`, and that port, once it listens.
 fn forwarding(cluster: &Cluster, to: u16) -> (Process, u16) {
@@ -120,8 +120,7 @@ fn a_configuration_that_clears_forwardings_clears_none() {
     let cluster = Cluster::new();
     let echo = echo_server();
     let config = cluster.home.write("config", "Host *\n  ClearAllForwardings yes\n");
-    let ssh = format!("#!/bin/sh\nexec {} -F {} -o BatchMode=yes \"$@\"\n", tool("ssh").display(), config.display());
-    cluster.home.script("bin/ssh", &ssh);
+    cluster.home.ssh("", &format!("-F {} -o BatchMode=yes", config.display()));
     let (process, port) = forwarding(&cluster, echo.address.port());
     echoes(port);
     drop(process);

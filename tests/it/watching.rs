@@ -1,4 +1,4 @@
-//! `--watch`, and what `vps status` shows.
+//! `--watch`.
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -22,43 +22,12 @@ fn host() -> LifeHost {
 }
 
 #[test]
-fn status_says_times_as_people_do_and_json_says_none_whose_zone_is_unknown() {
-    let (home, host) = (Home::new(), host());
-    let outcome = host.run(&home, &["vps", "status", "trainer"]).output();
-    outcome.succeeds().prints(&format!(
-        "Task ID    {ID}\n\
-         Name       trainer\n\
-         Status     running\n\
-         Node       node-up\n\
-         SSH Port   22022\n\
-         Backend    docker\n\
-         Owner      operator1\n\
-         Submitted  3 minutes ago (2026-11-23 12:05:53)\n\
-         Started    2 minutes ago (2026-11-23 12:06:53)\n\
-         Connect    kohakuriver vps connect {ID}\n\
-         Manual     ssh -p 22022 root@node-up\n"
-    ));
-    let json: Value =
-        serde_json::from_slice(&host.run(&home, &["vps", "status", ID, "--json"]).output().stdout).unwrap();
-    assert_eq!(
-        json,
-        json!({
-            "task_id": ID, "name": "trainer", "status": "running", "assigned_node": "node-up", "ssh_port": 22022,
-            "vps_backend": "docker", "owner_username": "operator1", "submitted_at": null,
-            "started_at": null, "error_message": null, "rejection_reason": null,
-        })
-    );
-}
-
-#[test]
 fn watching_into_a_pipe_repeats_and_ends_with_ctrl_c() {
     let (home, host) = (Home::new(), host());
     let process = host.run(&home, &["vps", "list", "--watch", "0.2"]).start();
     process.wait_for("a table", DEADLINE, |seen| seen.stdout.ends_with(b"operator1\n").then_some(()));
     host.change(|state| state.vpses[0]["status"] = "paused".into());
-    process.wait_for("the change", DEADLINE, |seen| {
-        String::from_utf8_lossy(&seen.stdout).contains("paused").then_some(())
-    });
+    process.wait_for_stdout("paused");
     process.signal(Signal::INT);
     let outcome = process.finish();
     outcome.succeeds().says_nothing();
@@ -90,14 +59,11 @@ fn watching_ends_when_nobody_reads() {
 #[test]
 fn watching_on_a_terminal_redraws_in_place() {
     let (home, host) = (Home::new(), host());
-    let process =
+    let mut process =
         on_a_terminal(&home, host.peer.address.port(), (80, 24), "xterm", "vps list --watch 0.2").stdin_open().start();
-    process.wait_for("a second time", DEADLINE, |seen| {
-        String::from_utf8_lossy(&seen.stdout).contains("\x1b[4A\r\x1b[JTASK ID").then_some(())
-    });
+    process.wait_for_stdout("\x1b[4A\r\x1b[JTASK ID");
     // Ctrl-C, as the terminal gets it from a keyboard.
-    let mut process = process;
-    std::io::Write::write_all(process.stdin.as_mut().unwrap(), b"\x03").unwrap();
+    process.types("\x03");
     let outcome = process.finish();
     outcome.succeeds().check(!outcome.text().contains("\n\r\n"), "no empty line");
     // No more lines than there are.
@@ -107,10 +73,8 @@ fn watching_on_a_terminal_redraws_in_place() {
     });
     let mut process =
         on_a_terminal(&home, host.peer.address.port(), (80, 10), "xterm", "vps list --watch 0.2").stdin_open().start();
-    process.wait_for("a second time", DEADLINE, |seen| {
-        String::from_utf8_lossy(&seen.stdout).contains("more\r\n\x1b[9A\r\x1b[JTASK ID").then_some(())
-    });
-    std::io::Write::write_all(process.stdin.as_mut().unwrap(), b"\x03").unwrap();
+    process.wait_for_stdout("more\r\n\x1b[9A\r\x1b[JTASK ID");
+    process.types("\x03");
     process.finish().succeeds();
 }
 
@@ -125,9 +89,7 @@ fn a_host_that_fails_once_is_said_and_asked_again() {
         state.instead = None;
         state.vpses[0]["status"] = "paused".into();
     });
-    process.wait_for("a table again", DEADLINE, |seen| {
-        String::from_utf8_lossy(&seen.stdout).contains("paused").then_some(())
-    });
+    process.wait_for_stdout("paused");
     process.signal(Signal::INT);
     process.finish().succeeds();
     // At first it is a failure.

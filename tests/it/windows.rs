@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::chaos::{Chaos, Cut};
 use crate::support::far_end::{LINE, hears_the_farewell, older_tunnels_behind, open_by, sees_the_end, tunnels_behind};
 use crate::support::front::Front;
-use crate::support::gateway::{Gateway, inventory, running};
+use crate::support::gateway::Gateway;
 use crate::support::heavy;
 use crate::support::home::Home;
 use crate::support::life_host::{LifeHost, USER, vps};
@@ -128,7 +128,7 @@ fn a_client_that_is_killed_also_while_the_vps_is_paused() {
     let Some(windows) = Windows::find() else { return };
     for is_paused in [false, true] {
         let (sshd, home) = (Sshd::start(), Home::new());
-        let gateway = Gateway::with_inventory(&inventory(&[running(ID, sshd.port)]));
+        let gateway = Gateway::before(sshd.port);
         // Both plink and the helper have the gateway's address on their command lines.
         let address = gateway.address.to_string();
         let count = || with_argument(Path::new(&address)).len();
@@ -160,7 +160,7 @@ fn a_session_survives_its_connection() {
             network.cut(how);
         }
         let said = format!("{cut:?}\n");
-        plink.stdin.as_mut().unwrap().write_all(said.as_bytes()).unwrap();
+        plink.types(&said);
         plink.wait_for("an answer", DEADLINE, |seen| seen.stdout.ends_with(said.as_bytes()).then_some(()));
     }
     assert_eq!(network.cuts(), 2);
@@ -209,7 +209,7 @@ fn command(windows: &Windows, home: &Home, gateway: &Gateway) -> Run {
 fn the_command_lists_vpses_and_shows_one() {
     let Some(windows) = Windows::find() else { return };
     let home = Home::new();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
+    let gateway = Gateway::before(22);
     for words in [["vps", "list"].as_slice(), &["vps", "status", ID]] {
         let outcome = command(&windows, &home, &gateway).args(words).output();
         outcome.succeeds().check(outcome.text().contains(ID), "the VPS");
@@ -223,7 +223,7 @@ fn the_command_lists_vpses_and_shows_one() {
 fn connect_runs_the_systems_ssh_and_passes_its_status_on() {
     let Some(windows) = Windows::find() else { return };
     let (scene, home) = (Scene::connect(), Home::new());
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, scene.sshd.port)]));
+    let gateway = Gateway::before(scene.sshd.port);
     // sshd hangs up on a line that is no banner.
     let connect = command(&windows, &home, &gateway).args(["vps", "connect", ID]).stdin("no banner\r\n");
     let outcome = connect.output();
@@ -234,7 +234,7 @@ fn connect_runs_the_systems_ssh_and_passes_its_status_on() {
 fn entries_for_ssh_have_slashes_and_quotes() {
     let Some(windows) = Windows::find() else { return };
     let home = Home::new();
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, 22)]));
+    let gateway = Gateway::before(22);
     let entries = command(&windows, &home, &gateway).args(["ssh", "config"]).output();
     let text = entries.succeeds().text();
     let helper = "    ProxyCommand \"C:/Program Files/KohakuRiver/kohakuriver-proxy.exe\" --proxy 127.0.0.1:";
@@ -253,8 +253,7 @@ const PROMPT: (&str, &str) = ("PROMPT", "$P$G");
 fn host() -> (LifeHost, Gateway) {
     let mut own = vps("running", "docker", echo_server().address.port());
     own["owner_username"] = "user1".into();
-    let host = LifeHost::with(own);
-    host.change(|state| state.auth = true);
+    let host = LifeHost::with_users(own);
     let gateway = Gateway::with_host_api(&host.base());
     (host, gateway)
 }
@@ -303,7 +302,7 @@ fn doctor_looks_at_what_there_is() {
     let Some(windows) = Windows::find() else { return };
     let (scene, home) = (Scene::connect(), Home::new());
     windows.new_user("D R");
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, scene.sshd.port)]));
+    let gateway = Gateway::before(scene.sshd.port);
     let doctor = command(&windows, &home, &gateway).env("USER", "D R").args(["doctor", ID]).output();
     let text = doctor.text();
     for line in [
@@ -373,7 +372,7 @@ fn the_command_of_a_dry_run_can_be_pasted_into_cmd() {
     let Some(windows) = Windows::find() else { return };
     let (scene, home) = (Scene::connect(), Home::new());
     windows.new_user("P Q");
-    let gateway = Gateway::with_inventory(&inventory(&[running(ID, scene.sshd.port)]));
+    let gateway = Gateway::before(scene.sshd.port);
     let shown = command(&windows, &home, &gateway).env("USER", "P Q").env(PROMPT.0, PROMPT.1);
     let shown = shown.args(["vps", "connect", "--dry-run", ID, "--", "echo %PATH% & x"]).output();
     let line = shown.succeeds().text();

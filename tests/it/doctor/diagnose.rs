@@ -67,7 +67,7 @@ fn the_status_of_a_remote_command_over_a_shared_connection_is_not_diagnosed() {
     let path = format!("ControlPath={}", cluster.home.join("master").display());
     let master = ["-o", "ControlMaster=yes", "-o", "PermitLocalCommand=yes", "-o", "LocalCommand=echo up", "-N"];
     let master = cluster.connect().args(["--", "-o", &path]).args(master).start();
-    master.wait_for("the shared connection", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
+    master.wait_for_stdout("up");
     let outcome = connect(&cluster).args(["--", "-o", &path, "echo out; exit 255"]).output();
     outcome.exits(255).prints("out\n").says_nothing();
     assert_eq!(cluster.sshd.connections(), 1, "one connection, and no diagnosis");
@@ -127,7 +127,7 @@ fn signals_reach_ssh_and_this_program_ends_like_ssh() {
     let with = |body: &str| {
         cluster.home.script("bin/ssh", &script(body));
         let process = connect(&cluster).args(["--", "true"]).env("TMPDIR", &temporary).start();
-        process.wait_for("ssh", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
+        process.wait_for_stdout("up");
         process
     };
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
@@ -140,9 +140,8 @@ fn signals_reach_ssh_and_this_program_ends_like_ssh() {
     // ssh has ended, and the diagnosis runs: the signal is for this program.
     let mute = MutePort::new();
     cluster.home.script("bin/ssh", &script("echo down >&2; exit 255"));
-    let run = connect(&cluster).env("KOHAKURIVER_SSH_PROXY_PORT", mute.port.to_string());
-    let process = run.args(["--", "true"]).start();
-    process.wait_for("ssh", DEADLINE, |seen| String::from_utf8_lossy(&seen.stderr).find("down"));
+    let process = connect(&cluster).through(mute.port).args(["--", "true"]).start();
+    process.wait_for_stderr("down");
     while process.try_wait_for(MOMENT, |_| None::<()>).is_err_and(|why| !why.contains("has ended")) {
         process.signal(Signal::TERM);
     }
@@ -162,7 +161,7 @@ fn ctrl_c_on_a_terminal_ends_both_programs() {
     let line = format!("{} vps connect {ID} --user {} --diagnose -- 'echo up; cat'", sh_quote(CLI), user());
     let run = cluster.run(tool("script")).args(["-q", "-e", "-c", &line, "/dev/null"]).env("TMPDIR", &temporary);
     let mut process = run.stdin_open().start();
-    process.wait_for("the remote command", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
+    process.wait_for_stdout("up");
     let mut keyboard = process.stdin.take().unwrap();
     keyboard.write_all(b"\x03").unwrap();
     let outcome = process.finish();
@@ -178,7 +177,7 @@ fn a_stopped_ssh_stops_this_program_and_both_continue() {
     let body = "case \" $* \" in *' -G '*) exit 0;; esac; echo up; kill -STOP $$; echo on; exit 7";
     cluster.home.script("bin/ssh", &format!("#!/bin/sh\n{body}\n"));
     let process = cluster.run(CLI).args(["vps", "connect", ID, "--diagnose", "--", "true"]).start();
-    process.wait_for("ssh", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("up"));
+    process.wait_for_stdout("up");
     let end = Instant::now() + DEADLINE;
     let status = format!("/proc/{}/status", process.id());
     while !std::fs::read_to_string(&status).unwrap().contains("State:\tT") {

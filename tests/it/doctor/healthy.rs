@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
@@ -11,10 +10,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::machine::PASSES_SOCKETS;
-use super::{doctor, names, report, with_config};
+use super::{doctor, findings, names, of_check, report, with_config, with_verdict};
 use crate::support::cluster::Cluster;
 use crate::support::gateway::NODE;
-use crate::support::home::Home;
+use crate::support::home::{Home, mode};
 use crate::support::older_host::{OlderHost, task};
 use crate::support::peers::RefusingPort;
 use crate::support::run::{DEADLINE, Outcome};
@@ -49,13 +48,12 @@ const CHECKS: [&str; 22] = [
 ];
 
 fn checks(report: &Value) -> Vec<&str> {
-    report["findings"].as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect()
+    findings(report).iter().map(|finding| finding["check"].as_str().unwrap()).collect()
 }
 
 #[track_caller]
 fn found<'r>(report: &'r Value, check: &str) -> &'r str {
-    let findings = report["findings"].as_array().unwrap();
-    findings.iter().find(|finding| finding["check"] == check).unwrap()["found"].as_str().unwrap()
+    of_check(report, check)["found"].as_str().unwrap()
 }
 
 #[test]
@@ -69,7 +67,7 @@ fn a_connection_that_works() {
     assert_eq!(keys, ["findings", "healthy", "not_checked", "version", "vps"]);
     assert_eq!((&report["healthy"], &report["vps"]), (&Value::Bool(true), &Value::from(ID)));
     assert_eq!(report["not_checked"], Value::Array(Vec::new()));
-    for finding in report["findings"].as_array().unwrap() {
+    for finding in findings(&report) {
         let keys: Vec<&String> = finding.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["causes", "check", "command", "fix", "found", "milliseconds", "tried", "verdict"]);
         assert!(["ok", "note"].contains(&finding["verdict"].as_str().unwrap()), "{finding:#}");
@@ -91,8 +89,7 @@ fn a_connection_that_works() {
 fn a_connection_through_an_older_host() {
     let cluster = Cluster::new();
     let host = OlderHost::start(&[task(ID, "running", Some(NODE), Some(cluster.sshd.port))]);
-    let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.api.port().to_string());
-    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
+    let outcome = doctor(&cluster).on_host(host.api.port()).through(host.proxy.port()).output();
     outcome.succeeds();
     let report = report(&outcome);
     assert!(found(&report, "host-api").contains("older Host (hakuriver 0.3)"), "{outcome}");
@@ -128,20 +125,18 @@ fn without_a_vps_the_checks_that_need_none_run() {
 fn all_continues_after_a_problem() {
     let cluster = with_config(PASSES_SOCKETS);
     let port = RefusingPort::new();
-    let run = doctor(&cluster).arg("--all").env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string());
-    let outcome = run.env("SHELL", "/no/such/shell").output();
+    let outcome = doctor(&cluster).arg("--all").through(port.port).env("SHELL", "/no/such/shell").output();
     outcome.exits(1);
     let report = report(&outcome);
     assert_eq!(checks(&report), CHECKS);
-    let wrong: Vec<&Value> =
-        report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == "wrong").collect();
+    let wrong = with_verdict(&report, "wrong");
     assert_eq!(wrong.len(), 2, "{outcome}");
     names(wrong[0], "shell", &["/no/such/shell"], "export SHELL");
     names(wrong[1], "proxy-port", &["refused"], "ss -ltnp");
-    let skipped = report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == "skip");
-    assert!(skipped.clone().all(|finding| !finding["found"].as_str().unwrap().is_empty()));
+    let skipped = with_verdict(&report, "skip");
+    assert!(skipped.iter().all(|finding| !finding["found"].as_str().unwrap().is_empty()));
     assert_eq!(
-        skipped.map(|f| f["check"].as_str().unwrap()).collect::<Vec<_>>(),
+        skipped.iter().map(|f| f["check"].as_str().unwrap()).collect::<Vec<_>>(),
         ["proxy", "tunnel", "ssh-server", "host-key", "login", "round-trip", "throughput", "own-ssh"]
     );
 }
@@ -271,8 +266,7 @@ This is why you can't log in. 7 checks were skipped; `--all` runs them as well.
 #[test]
 fn one_skipped_check_is_counted() {
     let (port, cluster) = (RefusingPort::new(), Cluster::new());
-    let run = cluster.run(CLI).arg("doctor").env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string());
-    let outcome = run.output();
+    let outcome = cluster.run(CLI).arg("doctor").through(port.port).output();
     let close = "This is why you can't log in. 1 check was skipped; `--all` runs it as well.\n";
     outcome.exits(1).check(outcome.text().ends_with(close), close);
 }
@@ -283,7 +277,7 @@ fn the_text_of_all_problems() {
     let cluster = Cluster::new();
     let port = RefusingPort::new();
     let run = cluster.run(CLI).args(["doctor", ID, "--all", "--user", &user()]).env("SHELL", "/no/such/shell");
-    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", port.port.to_string()).output();
+    let outcome = run.through(port.port).output();
     outcome.exits(1).says_nothing();
     let text = comparable(&outcome, &cluster).replace(&port.port.to_string(), "8002");
     let text = text.replace(&format!(" as {},", user()), " as root,");
@@ -379,12 +373,7 @@ fn a_signal_leaves_no_file_behind() {
     let temporary = cluster.home.join("tmp");
     fs::create_dir(&temporary).unwrap();
     // An ssh that hangs instead of a login.
-    let real = tool("ssh");
-    let script = format!(
-        "#!/bin/sh\ncase \" $* \" in *' -v true '*) echo up >&2; exec sleep 30;; esac\nexec {} -F none \"$@\"\n",
-        real.display()
-    );
-    cluster.home.script("bin/ssh", &script);
+    cluster.home.ssh("case \" $* \" in *' -v true '*) echo up >&2; exec sleep 30;; esac", "-F none");
     let process = doctor(&cluster).env("TMPDIR", &temporary).start();
     let end = Instant::now() + DEADLINE;
     while fs::read_dir(&temporary).unwrap().count() == 0 {
@@ -392,7 +381,7 @@ fn a_signal_leaves_no_file_behind() {
         thread::yield_now();
     }
     let folder = fs::read_dir(&temporary).unwrap().next().unwrap().unwrap();
-    assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700, "a directory for this user only");
+    assert_eq!(mode(&folder.path()), 0o700, "a directory for this user only");
     process.signal(Signal::TERM);
     process.wait_for("the end of doctor", DEADLINE, |_| (fs::read_dir(&temporary).unwrap().count() == 0).then_some(()));
 }

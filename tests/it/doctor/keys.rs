@@ -3,12 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use super::{doctor, finds, is_solved_by_its_command};
+use super::{doctor, finding, finds, is_solved_by_its_command};
 use crate::support::cluster::Cluster;
 use crate::support::home::{Home, set_mode};
-use crate::support::run::{DEADLINE, Outcome, Process, Run};
+use crate::support::run::{Process, Run};
 use crate::support::scene::ID;
 use crate::support::sshd::{Sshd, ssh_keygen};
 use crate::support::tools::{CLI, tool, user};
@@ -29,7 +27,7 @@ impl Agent {
         let socket = home.join("agent");
         let process = Run::new(tool("ssh-agent"), home).arg("-D").arg("-a").arg(&socket).deadline(600).start();
         // It says where it listens once it does.
-        process.wait_for("the agent", DEADLINE, |seen| String::from_utf8_lossy(&seen.stdout).find("SSH_AUTH_SOCK"));
+        process.wait_for_stdout("SSH_AUTH_SOCK");
         Self { socket, _process: process }
     }
 
@@ -129,8 +127,7 @@ fn no_key_at_all() {
     let cluster = Cluster::new();
     fs::remove_file(own_key(&cluster)).unwrap();
     // ssh finds the keys of the real user by the user database, so they are excluded.
-    let script = format!("#!/bin/sh\nexec {} -F none -o IdentityFile=none \"$@\"\n", tool("ssh").display());
-    cluster.home.script("bin/ssh", &script);
+    cluster.home.ssh("", "-F none -o IdentityFile=none");
     let outcome = doctor(&cluster).output();
     finds(&outcome, "login", &["requires a key, but ssh had none to offer"], "kohakuriver vps connect");
 }
@@ -145,12 +142,8 @@ fn root_logins_are_disabled() {
     if !rustix::process::geteuid().is_root() {
         let log = include_str!("../fixtures/root_login_disabled.log");
         let log = cluster.home.write("log", log);
-        let script = format!(
-            "#!/bin/sh\ncase \" $* \" in *' -v true '*) cat {} >&2; exit 255;; esac\nexec {} -F none \"$@\"\n",
-            log.display(),
-            tool("ssh").display()
-        );
-        cluster.home.script("bin/ssh", &script);
+        let replays = format!("case \" $* \" in *' -v true '*) cat {} >&2; exit 255;; esac", log.display());
+        cluster.home.ssh(&replays, "-F none");
     }
     let outcome = cluster.run(CLI).args(["doctor", ID, "--json"]).deadline(120).output();
     let texts = ["accepts your key but refuses root", "PermitRootLogin no"];
@@ -167,16 +160,8 @@ fn with_default_keys(files: &[&str]) -> (Cluster, Vec<PathBuf>) {
         cluster.sshd.copy_key_to(file);
         options += &format!(" -o IdentityFile={}", file.display());
     }
-    let script = format!("#!/bin/sh\nexec {} -F none{options} \"$@\"\n", tool("ssh").display());
-    cluster.home.script("bin/ssh", &script);
+    cluster.home.ssh("", &format!("-F none{options}"));
     (cluster, files)
-}
-
-/// The finding of `check`.
-#[track_caller]
-fn finding(outcome: &Outcome, check: &str) -> Value {
-    let report = super::report(outcome);
-    report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check).unwrap().clone()
 }
 
 #[test]
@@ -217,14 +202,7 @@ fn a_default_key_that_is_encrypted() {
 #[test]
 fn no_default_key_is_a_note() {
     let (cluster, _) = with_default_keys(&[]);
-    cluster.home.script(
-        "bin/ssh",
-        &format!(
-            "#!/bin/sh\nexec {} -F none -o IdentityFile={} \"$@\"\n",
-            tool("ssh").display(),
-            cluster.home.join("none").display()
-        ),
-    );
+    cluster.home.ssh("", &format!("-F none -o IdentityFile={}", cluster.home.join("none").display()));
     let keys = finding(&doctor(&cluster).output(), "keys");
     assert_eq!(
         (&keys["verdict"], &keys["found"]),

@@ -4,9 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use serde_json::Value;
-
-use super::{doctor, finds, is_solved_by_its_command};
+use super::{doctor, finding, findings, finds, is_solved_by_its_command};
 use crate::support::cluster::Cluster;
 use crate::support::home::{Home, set_mode};
 use crate::support::run::{Outcome, Run};
@@ -63,7 +61,7 @@ fn no_ssh() {
     let outcome = run.output();
     outcome.exits(1);
     let report = super::report(&outcome);
-    let last = report["findings"].as_array().unwrap().last().unwrap();
+    let last = findings(&report).last().unwrap();
     assert_eq!((&last["check"], &last["found"]), (&"ssh".into(), &"there is no `ssh` on PATH".into()), "{outcome}");
     assert_eq!(last["command"], "sudo apt install openssh-client");
 }
@@ -89,13 +87,9 @@ fn the_helper_does_not_run() {
 #[test]
 fn an_older_ssh_takes_no_passed_socket() {
     let cluster = Cluster::new();
-    let real = tool("ssh");
-    let script = format!(
-        "#!/bin/sh\ncase \" $* \" in *ProxyUseFdpass*) exit 255;; esac\nexec {} -F none \"$@\"\n",
-        real.display()
-    );
-    for (script, text) in [(None, ", supports ProxyUseFdpass"), (Some(script), ", so the helper copies the bytes")] {
-        script.map(|script| cluster.home.script("bin/ssh", &script));
+    let refuses = "case \" $* \" in *ProxyUseFdpass*) exit 255;; esac";
+    for (first, text) in [("", ", supports ProxyUseFdpass"), (refuses, ", so the helper copies the bytes")] {
+        cluster.home.ssh(first, "-F none");
         let found = finding(&cluster.run(CLI).args(["doctor", "--json"]).output(), "ssh");
         assert!(found["verdict"] == "ok" && found["found"].as_str().unwrap().ends_with(text), "{found}");
     }
@@ -189,16 +183,8 @@ fn a_shell_that_runs_no_commands() {
 pub(crate) fn with_config(text: &str) -> Cluster {
     let cluster = Cluster::new();
     let config = cluster.home.write(".ssh/config", text);
-    let script = format!("#!/bin/sh\nexec {} -F {} -o BatchMode=yes \"$@\"\n", tool("ssh").display(), config.display());
-    cluster.home.script("bin/ssh", &script);
+    cluster.home.ssh("", &format!("-F {} -o BatchMode=yes", config.display()));
     cluster
-}
-
-/// The finding of `check`.
-#[track_caller]
-pub(super) fn finding(outcome: &Outcome, check: &str) -> Value {
-    let report = super::report(outcome);
-    report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == check).unwrap().clone()
 }
 
 /// The verdict and the text of the check `ssh-config`.
@@ -260,7 +246,7 @@ fn the_ssh_folder_is_a_file_or_a_dangling_link() {
     symlink(cluster.home.join("nowhere"), cluster.home.join(".ssh")).unwrap();
     let outcome = doctor(&cluster).output();
     finds(&outcome, "ssh-folder", &["cannot store host keys", "a symbolic link to nothing"], "mkdir -m 700");
-    let command = super::report(&outcome)["findings"].as_array().unwrap().last().unwrap()["command"].clone();
+    let command = findings(&super::report(&outcome)).last().unwrap()["command"].clone();
     cluster.run("/bin/sh").args(["-c", command.as_str().unwrap()]).output().succeeds();
     cluster.sshd.copy_key_to(&cluster.home.join(&format!(".ssh/id-kohakuriver-{ID}")));
     doctor(&cluster).output().succeeds();
@@ -339,9 +325,8 @@ fn another_kohakuriver_on_path() {
 
     let this = cluster.home.copy(CLI.as_ref(), "both/kohakuriver");
     cluster.home.copy(HELPER.as_ref(), "both/kohakuriver-proxy");
-    let (both, bin) = (cluster.home.join("both"), cluster.home.join("bin"));
-    let path = format!("{}:{}:{}", both.display(), bin.display(), std::env::var("PATH").unwrap());
-    let outcome = cluster.run(this).args(["doctor", "--json"]).env("PATH", path).output();
+    let path = format!("{}:{}", cluster.home.join("both").display(), cluster.home.join("bin").display());
+    let outcome = cluster.run(this).args(["doctor", "--json"]).first_on_path(path.as_ref()).output();
     let second = finding(&outcome, "kohakuriver");
     assert_eq!(second["verdict"], "ok", "{outcome}");
     let text = "~/both/kohakuriver, this program; it passes unknown commands on to ~/bin/kohakuriver";

@@ -43,6 +43,30 @@ fn report(outcome: &Outcome) -> Value {
     serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("no JSON: {error}\n{outcome}"))
 }
 
+/// The finding of `check`.
+#[track_caller]
+fn finding(outcome: &Outcome, check: &str) -> Value {
+    of_check(&report(outcome), check).clone()
+}
+
+#[track_caller]
+pub(crate) fn findings(report: &Value) -> &[Value] {
+    report["findings"].as_array().unwrap()
+}
+
+/// The finding of `check` in a report.
+#[track_caller]
+pub(crate) fn of_check<'r>(report: &'r Value, check: &str) -> &'r Value {
+    let found = findings(report).iter().find(|finding| finding["check"] == check);
+    found.unwrap_or_else(|| panic!("no {check}: {report:#}"))
+}
+
+/// The findings with this verdict.
+#[track_caller]
+pub(crate) fn with_verdict<'r>(report: &'r Value, verdict: &str) -> Vec<&'r Value> {
+    findings(report).iter().filter(|finding| finding["verdict"] == verdict).collect()
+}
+
 /// There must be one problem, found by `check`, and no check after it. Its text must contain each of `texts`, and its
 /// command `command`.
 #[track_caller]
@@ -50,10 +74,9 @@ fn finds(outcome: &Outcome, check: &str, texts: &[&str], command: &str) {
     outcome.exits(1);
     let report = report(outcome);
     assert_eq!(report["healthy"], false, "{outcome}");
-    let findings = report["findings"].as_array().unwrap();
-    let wrong: Vec<&Value> = findings.iter().filter(|finding| finding["verdict"] == "wrong").collect();
+    let wrong = with_verdict(&report, "wrong");
     assert_eq!(wrong.len(), 1, "{outcome}");
-    assert_eq!(wrong[0], findings.last().unwrap(), "checks after the problem\n{outcome}");
+    assert_eq!(wrong[0], findings(&report).last().unwrap(), "checks after the problem\n{outcome}");
     names(wrong[0], check, texts, command);
 }
 
@@ -76,8 +99,10 @@ fn names(finding: &Value, check: &str, texts: &[&str], command: &str) {
 #[track_caller]
 fn is_solved_by_its_command(cluster: &Cluster, outcome: &Outcome) {
     let report = report(outcome);
-    let wrong = report["findings"].as_array().unwrap().iter().find(|finding| finding["verdict"] == "wrong").unwrap();
-    let command = wrong["command"].as_str().unwrap().replace("kohakuriver ssh", &format!("{} ssh", sh_quote(CLI)));
+    let command = with_verdict(&report, "wrong")[0]["command"]
+        .as_str()
+        .unwrap()
+        .replace("kohakuriver ssh", &format!("{} ssh", sh_quote(CLI)));
     cluster.run("/bin/sh").args(["-c", &command]).output().succeeds();
     doctor(cluster).output().succeeds();
 }

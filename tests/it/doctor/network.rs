@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use super::{doctor, finds};
 use crate::support::cluster::Cluster;
-use crate::support::peers::{MutePort, Peer, RefusingPort, http_server};
+use crate::support::peers::{MutePort, Peer, RefusingPort, http_server, silent};
 use crate::support::proxies::tinyproxy;
 use crate::support::run::Outcome;
 
@@ -87,14 +87,14 @@ fn the_port_of_the_ssh_proxy_is_a_web_server() {
 #[test]
 fn the_port_of_the_ssh_proxy_is_the_host_api() {
     let cluster = Cluster::new();
-    let outcome = doctor(&cluster).env("KOHAKURIVER_SSH_PROXY_PORT", cluster.gateway.api().port().to_string()).output();
+    let outcome = doctor(&cluster).through(cluster.gateway.api().port()).output();
     finds(&outcome, "proxy", &["a web server"], "kohakuriver config show");
 }
 
 #[test]
 fn the_port_of_the_ssh_proxy_is_an_sshd() {
     let cluster = Cluster::new();
-    let outcome = doctor(&cluster).env("KOHAKURIVER_SSH_PROXY_PORT", cluster.sshd.port.to_string()).output();
+    let outcome = doctor(&cluster).through(cluster.sshd.port).output();
     finds(&outcome, "proxy", &["an SSH server", "SSH-2.0-"], "kohakuriver config show");
 }
 
@@ -107,10 +107,7 @@ fn the_port_of_the_ssh_proxy_is_an_http_proxy() {
 
 #[test]
 fn the_port_of_the_ssh_proxy_accepts_and_does_not_answer() {
-    let mute = Peer::serve(|mut stream| {
-        stream.read_to_end(&mut Vec::new())?;
-        Ok(())
-    });
+    let mute = silent();
     let outcome = with_proxy_port(mute.address.port());
     finds(&outcome, "proxy", &["accepts connections, but does not answer", "no byte came"], "kohakuriver config show");
 }

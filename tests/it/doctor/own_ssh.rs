@@ -6,10 +6,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use serde_json::Value;
-
-use super::machine::finding;
-use super::{doctor, finds, is_solved_by_its_command, names, report, with_config};
+use super::{doctor, finding, findings, finds, is_solved_by_its_command, names, report, with_config, with_verdict};
 use crate::support::cluster::Cluster;
 use crate::support::gateway::{Gateway, inventory, name_of};
 use crate::support::heavy;
@@ -37,8 +34,7 @@ fn host() -> String {
 /// Runs the command of the only problem, as a user who pastes it. It must log in.
 #[track_caller]
 fn logs_in_by_its_command(cluster: &Cluster, outcome: &Outcome) {
-    let report = report(outcome);
-    let command = report["findings"].as_array().unwrap().last().unwrap()["command"].as_str().unwrap().to_owned();
+    let command = findings(&report(outcome)).last().unwrap()["command"].as_str().unwrap().to_owned();
     let command =
         command.strip_prefix("kohakuriver ").map_or(command.clone(), |rest| format!("{} {rest}", sh_quote(CLI)));
     // `cat` alone: a login shell may print more.
@@ -383,7 +379,7 @@ fn a_match_whose_command_does_not_end() {
     let texts = ["does not finish reading", "`exec sleep 60`", "~/.ssh/config:3: `Match exec \"exec sleep 60\"`"];
     finds(&outcome, "ssh-config", &texts, "${EDITOR:-vi} +3 ~/.ssh/config");
     // The command opens the line in an editor.
-    let command = report(&outcome)["findings"].as_array().unwrap().last().unwrap()["command"].clone();
+    let command = findings(&report(&outcome)).last().unwrap()["command"].clone();
     let editor = cluster.home.script("editor", "#!/bin/sh\nexec sed -i \"${1#+}d\" \"$2\"\n");
     let run = cluster.run("/bin/sh").args(["-c", command.as_str().unwrap()]).env("EDITOR", editor);
     run.output().succeeds();
@@ -486,8 +482,7 @@ fn another_home_than_that_of_the_user_database() {
     let passwd = format!("{}:x:{}:{group}::{}:/bin/sh\n", user(), id.as_raw(), database.path().display());
     let passwd = database.write("passwd", passwd);
     cluster.sshd.copy_key_to(&database.join(".ssh/id_ed25519"));
-    let ssh = format!("#!/bin/sh\nexec {} -o BatchMode=yes \"$@\"\n", tool("ssh").display());
-    cluster.home.script("bin/ssh", &ssh);
+    cluster.home.ssh("", "-o BatchMode=yes");
     // A user namespace for root would keep ssh from starting its KnownHostsCommand.
     let namespace = if id.is_root() { &[][..] } else { &["--map-current-user", "--keep-caps"] };
     let within = |line: &str| {
@@ -515,8 +510,7 @@ fn all_other_checks_are_fine() {
     let outcome = doctor(&cluster).arg("--all").output();
     outcome.exits(1);
     let report = report(&outcome);
-    let wrong: Vec<&Value> =
-        report["findings"].as_array().unwrap().iter().filter(|finding| finding["verdict"] == "wrong").collect();
+    let wrong = with_verdict(&report, "wrong");
     assert_eq!(wrong.len(), 1, "{outcome}");
     names(wrong[0], "own-ssh", &["RemoteCommand tmux"], "RemoteCommand=none");
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::report;
+use super::finding;
 use crate::support::cluster::Cluster;
 use crate::support::home::{Home, set_mode};
 use crate::support::peers::http_server;
@@ -36,9 +36,7 @@ fn doctor(cluster: &Cluster) -> Run {
 fn shows_nothing_private(cluster: &Cluster, check: &str, with: impl Fn(Run) -> Run) {
     let json = with(doctor(cluster).arg("--json")).output();
     json.exits(1);
-    let wrong =
-        report(&json)["findings"].as_array().unwrap().iter().any(|f| f["check"] == check && f["verdict"] == "wrong");
-    json.check(wrong, check);
+    json.check(finding(&json, check)["verdict"] == "wrong", check);
     let text = with(doctor(cluster)).output();
     text.exits(1).says_nothing();
     for outcome in [&json, &text] {

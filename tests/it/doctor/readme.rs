@@ -52,9 +52,9 @@ fn the_readme_shows_the_output_of_doctor() {
     cluster.home.copy(HELPER.as_ref(), ".cargo/bin/kohakuriver-proxy");
     cluster.connect().args(["--", "true"]).output().succeeds();
     set_mode(&cluster.home.join(&format!(".ssh/id-kohakuriver-{ID}")), 0o644);
-    let folder = cluster.home.join(".cargo/bin").display().to_string();
-    let path = format!("{folder}:{}:{}", cluster.home.join("bin").display(), std::env::var("PATH").unwrap());
-    let outcome = cluster.run(cli).args(["doctor", "trainer", "--user", &user()]).env("PATH", path).output();
+    let path = format!("{}:{}", cluster.home.join(".cargo/bin").display(), cluster.home.join("bin").display());
+    let run = cluster.run(cli).args(["doctor", "trainer", "--user", &user()]).first_on_path(path.as_ref());
+    let outcome = run.output();
     outcome.exits(1).says_nothing();
     let printed = outcome.text().replace(NODE, "node1");
     let printed = comparable(&format!("$ kohakuriver doctor trainer\n{printed}"));

@@ -4,9 +4,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::report;
+use super::{report, with_verdict};
 use crate::support::cluster::Cluster;
-use crate::support::gateway::NODE_DOWN;
+use crate::support::gateway::{NODE, NODE_DOWN};
 use crate::support::home::Home;
 use crate::support::run::{Outcome, Run};
 use crate::support::scene::ID;
@@ -21,12 +21,10 @@ fn doctor(cluster: &Cluster, vps: &str) -> Run {
 fn finds(outcome: &Outcome, wrong: &[&str], skipped: &[(&str, &str)]) {
     outcome.exits(1);
     let report = report(outcome);
-    let with = |verdict: &str| -> Vec<Value> {
-        report["findings"].as_array().unwrap().iter().filter(|f| f["verdict"] == verdict).cloned().collect()
-    };
-    let found: Vec<Value> = with("wrong").into_iter().map(|finding| finding["check"].clone()).collect();
+    let found: Vec<&Value> = with_verdict(&report, "wrong").into_iter().map(|finding| &finding["check"]).collect();
     assert_eq!(found, wrong, "{outcome}");
-    let found: Vec<Value> = with("skip").into_iter().map(|f| json!([f["check"], f["found"]])).collect();
+    let found: Vec<Value> =
+        with_verdict(&report, "skip").into_iter().map(|f| json!([f["check"], f["found"]])).collect();
     let expected: Vec<Value> = skipped.iter().map(|(check, reason)| json!([check, reason])).collect();
     assert_eq!(found, expected, "{outcome}");
 }
@@ -97,72 +95,24 @@ fn with_a_name_that_no_vps_has() {
     finds(&outcome, &["vps"], &skipped);
 }
 
+/// A paused VPS stays paused when its Runner dies: the Runner is the problem then, and not the pause.
 #[test]
-fn with_a_paused_vps() {
-    let cluster = Cluster::with(Home::new(), |vps| vps["status"] = "paused".into());
-    let skipped = [
-        ("tunnel", "the VPS has no known address"),
-        NO_TUNNEL,
-        NO_SSHD,
-        NOT_VERIFIED,
-        NO_ROUND_TRIP,
-        NO_THROUGHPUT,
-        NO_OWN_SSH,
-    ];
-    finds(&doctor(&cluster, ID).output(), &["vps"], &skipped);
-}
-
-/// A paused VPS stays paused when its Runner dies: the Runner is the problem, and not the pause.
-#[test]
-fn with_a_paused_vps_on_a_dead_runner() {
-    let cluster = Cluster::with(Home::new(), |vps| {
-        vps["status"] = "paused".into();
-        vps["assigned_node"] = NODE_DOWN.into();
-    });
-    let skipped = [
-        ("tunnel", "the VPS has no known address"),
-        NO_TUNNEL,
-        NO_SSHD,
-        NOT_VERIFIED,
-        NO_ROUND_TRIP,
-        NO_THROUGHPUT,
-        NO_OWN_SSH,
-    ];
-    finds(&doctor(&cluster, ID).output(), &["runner"], &skipped);
-}
-
-#[test]
-fn with_a_failed_vps_on_a_dead_runner() {
-    let cluster = Cluster::with(Home::new(), |vps| {
-        vps["status"] = "failed".into();
-        vps["assigned_node"] = NODE_DOWN.into();
-    });
-    let skipped = [
-        ("tunnel", "the VPS has no known address"),
-        NO_TUNNEL,
-        NO_SSHD,
-        NOT_VERIFIED,
-        NO_ROUND_TRIP,
-        NO_THROUGHPUT,
-        NO_OWN_SSH,
-    ];
-    finds(&doctor(&cluster, ID).output(), &["vps", "runner"], &skipped);
-}
-
-#[test]
-fn with_a_stopped_vps() {
-    let cluster = Cluster::with(Home::new(), |vps| vps["status"] = "stopped".into());
-    let skipped = [
-        ("runner", "the VPS itself can't be reached"),
-        ("tunnel", "the VPS has no known address"),
-        NO_TUNNEL,
-        NO_SSHD,
-        NOT_VERIFIED,
-        NO_ROUND_TRIP,
-        NO_THROUGHPUT,
-        NO_OWN_SSH,
-    ];
-    finds(&doctor(&cluster, ID).output(), &["vps"], &skipped);
+fn with_a_vps_that_can_not_be_reached() {
+    const NO_ADDRESS: (&str, &str) = ("tunnel", "the VPS has no known address");
+    const OWN_STATE: (&str, &str) = ("runner", "the VPS itself can't be reached");
+    for (status, node, wrong, first) in [
+        ("paused", NODE, &["vps"][..], &[NO_ADDRESS][..]),
+        ("paused", NODE_DOWN, &["runner"], &[NO_ADDRESS]),
+        ("failed", NODE_DOWN, &["vps", "runner"], &[NO_ADDRESS]),
+        ("stopped", NODE, &["vps"], &[OWN_STATE, NO_ADDRESS]),
+    ] {
+        let cluster = Cluster::with(Home::new(), |vps| {
+            vps["status"] = status.into();
+            vps["assigned_node"] = node.into();
+        });
+        let rest = [NO_TUNNEL, NO_SSHD, NOT_VERIFIED, NO_ROUND_TRIP, NO_THROUGHPUT, NO_OWN_SSH];
+        finds(&doctor(&cluster, ID).output(), wrong, &[first, &rest[..]].concat());
+    }
 }
 
 /// A key file that ssh would not use does not prevent the login with the other keys, but the login is not judged.

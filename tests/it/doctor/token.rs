@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{finds, report};
+use super::{finding, finds};
 use crate::support::cluster::Cluster;
 use crate::support::gateway::{Gateway, running};
 use crate::support::home::Home;
@@ -21,9 +21,7 @@ struct Guarded {
 impl Guarded {
     fn new() -> Self {
         let cluster = Cluster::in_home(Home::new());
-        let mut vps = running(ID, cluster.sshd.port);
-        vps["task_type"] = json!("vps");
-        let api = host_api(vec![vps]);
+        let api = host_api(vec![running(ID, cluster.sshd.port)]);
         let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
         Self { cluster, api, gateway }
     }
@@ -31,7 +29,7 @@ impl Guarded {
     fn doctor(&self) -> Run {
         super::doctor(&self.cluster)
             .env("KOHAKURIVER_PORT", self.api.address.port().to_string())
-            .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string())
+            .through(self.gateway.address.port())
     }
 
     /// Runs doctor with this token stored, as `auth login` stores it.
@@ -78,8 +76,7 @@ fn the_token_of_another_user() {
     let guarded = Guarded::new();
     let outcome = guarded.doctor().env("KOHAKURIVER_TOKEN", STRANGER).output();
     finds(&outcome, "vps", &["is not yours to reach"], "kohakuriver auth status");
-    let report = report(&outcome);
-    let token = report["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "token").unwrap();
+    let token = finding(&outcome, "token");
     assert_eq!(token["found"], "user stranger1, role user");
     assert_eq!(token["tried"], "the token from KOHAKURIVER_TOKEN");
 }

@@ -3,14 +3,14 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{doctor, finds, report};
+use super::{doctor, finding, findings, finds};
 use crate::support::cluster::Cluster;
 use crate::support::gateway::{Gateway, NODE, inventory, running};
 use crate::support::home::Home;
 use crate::support::older_host::{OlderHost, task};
-use crate::support::peers::{MutePort, Peer, RefusingPort};
+use crate::support::peers::{MutePort, Peer, RefusingPort, silent};
 use crate::support::run::Outcome;
 use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
@@ -24,8 +24,7 @@ fn at_port(port: u16) -> Outcome {
 fn through_an_older_host(port: u16) -> (Outcome, OlderHost) {
     let host = OlderHost::start(&[task(ID, "running", Some(NODE), Some(port))]);
     let cluster = Cluster::new();
-    let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.api.port().to_string());
-    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
+    let outcome = doctor(&cluster).on_host(host.api.port()).through(host.proxy.port()).output();
     (outcome, host)
 }
 
@@ -63,24 +62,13 @@ fn whether_tunnels_survive_their_connection() {
         cluster.gateway = Gateway::with_inventory_and(&inventory, &["--resume-window", window]);
         cluster.home.write(".config/kohakuriver/config.json", format!("{{\"resume\": \"{setting}\"}}"));
         let outcome = doctor(&cluster).output();
-        let report = report(outcome.succeeds());
-        let findings = report["findings"].as_array().unwrap();
-        let tunnel = findings.iter().find(|finding| finding["check"] == "tunnel").unwrap();
-        assert_eq!(tunnel["found"], says, "{outcome}");
+        assert_eq!(finding(outcome.succeeds(), "tunnel")["found"], says, "{outcome}");
     }
-}
-
-/// Accepts, and sends nothing until the client leaves.
-fn hanging() -> Peer {
-    Peer::serve(|mut stream| {
-        stream.read_to_end(&mut Vec::new())?;
-        Ok(())
-    })
 }
 
 #[test]
 fn its_sshd_hangs_before_its_banner() {
-    let peer = hanging();
+    let peer = silent();
     let outcome = at_port(peer.address.port());
     finds(
         &outcome,
@@ -143,8 +131,7 @@ fn with_another_key(started_at: &str, stored_at: u64) -> Outcome {
     let words: Vec<&str> = before.split(' ').take(3).collect();
     let known = format!("{} stored-at-{stored_at}\n", words.join(" "));
     cluster.home.write(".ssh/.kohakuriver_known_hosts", &known);
-    let run = doctor(&cluster).env("KOHAKURIVER_PORT", gateway.api().port().to_string());
-    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", gateway.address.port().to_string()).output();
+    let outcome = doctor(&cluster).on_host(gateway.api().port()).through(gateway.address.port()).output();
     outcome.check(cluster.known_hosts() == known, "unchanged known keys");
     outcome
 }
@@ -174,10 +161,7 @@ fn its_host_key_changed_for_an_unknown_reason() {
     let sshd = Sshd::start();
     let (host, cluster) = (OlderHost::start(&[task(ID, "running", Some(NODE), Some(sshd.port))]), Cluster::new());
     cluster.home.write(".ssh/.kohakuriver_known_hosts", cluster.sshd.known_as(&format!("kohakuriver-{ID}")));
-    let run = doctor(&cluster).env("KOHAKURIVER_PORT", host.api.port().to_string());
-    let outcome = run.env("KOHAKURIVER_SSH_PROXY_PORT", host.proxy.port().to_string()).output();
-    let report: Value = super::report(&outcome);
-    let wrong = report["findings"].as_array().unwrap().last().unwrap();
-    super::names(wrong, "host-key", &["the host key of VPS"], "");
+    let outcome = doctor(&cluster).on_host(host.api.port()).through(host.proxy.port()).output();
+    super::names(findings(&super::report(&outcome)).last().unwrap(), "host-key", &["the host key of VPS"], "");
     outcome.exits(1);
 }

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::home::Home;
 use super::peers::PEER_TIMEOUT;
+use super::peers::hears;
 
 /// The name in the certificates of the gateways.
 pub(crate) const NAME: &str = "gpu.example";
@@ -183,9 +184,7 @@ impl Secured {
     /// Reads as many bytes as `expected` has.
     #[track_caller]
     pub(crate) fn hears(&mut self, expected: &[u8]) {
-        let mut bytes = vec![0; expected.len()];
-        self.read_exact(&mut bytes).unwrap();
-        assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        hears(self, expected);
     }
 
     /// Reads to the end.

@@ -1,7 +1,5 @@
 //! A user, their settings, and a VPS that these lead to.
 
-use std::fs;
-
 use serde_json::Value;
 
 use super::gateway::{Gateway, inventory, running};
@@ -11,7 +9,7 @@ use super::peers::Peer;
 use super::run::Run;
 use super::scene::ID;
 use super::sshd::Sshd;
-use super::tools::{CLI, tool, user};
+use super::tools::{CLI, user};
 
 /// A VPS behind our gateway, and a user whose key for it lies where a generated one does.
 pub(crate) struct Cluster {
@@ -54,18 +52,15 @@ impl Cluster {
     }
 
     pub(crate) fn run(&self, program: impl AsRef<std::ffi::OsStr>) -> Run {
-        let ssh = format!("#!/bin/sh\nexec {} -F none -o BatchMode=yes \"$@\"\n", tool("ssh").display());
         let folder = self.home.join("bin");
         if !folder.exists() {
             // The system's ssh, kept from the settings of the user who runs the tests.
-            self.home.script("bin/ssh", &ssh);
+            self.home.ssh("", "-F none -o BatchMode=yes");
         }
-        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
         Run::new(program, &self.home)
-            .env("PATH", path)
-            .env("KOHAKURIVER_HOST", "127.0.0.1")
-            .env("KOHAKURIVER_PORT", self.gateway.api().port().to_string())
-            .env("KOHAKURIVER_SSH_PROXY_PORT", self.gateway.address.port().to_string())
+            .first_on_path(&folder)
+            .on_host(self.gateway.api().port())
+            .through(self.gateway.address.port())
     }
 
     /// `kohakuriver vps connect` for the VPS. The VPS's login is that of the user who runs the tests, which by default
@@ -76,6 +71,6 @@ impl Cluster {
     }
 
     pub(crate) fn known_hosts(&self) -> String {
-        fs::read_to_string(self.home.join(".ssh/.kohakuriver_known_hosts")).unwrap_or_default()
+        self.home.read(".ssh/.kohakuriver_known_hosts")
     }
 }

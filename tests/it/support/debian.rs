@@ -1,13 +1,12 @@
 //! A Debian in a folder, which packages are installed into.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::home::{Home, set_mode};
 use super::release::architecture;
 use super::run::Run;
-use super::tools::tool;
+use super::tools::{not_tested, tool};
 
 /// A systemctl that writes down what it is told, and passes a SIGHUP on.
 const SYSTEMCTL: &str =
@@ -25,7 +24,8 @@ impl Debian {
     /// One for this machine's processor; `None` if another user than root runs the tests, and that is said.
     pub(crate) fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            return not_tested("the installed package, as only root can install it");
+            not_tested("the installed package, as only root can install it");
+            return None;
         }
         Some(Self::in_folder("debian-root", architecture()))
     }
@@ -34,7 +34,10 @@ impl Debian {
     pub(crate) fn arm64() -> Option<Self> {
         match std::env::var("EMULATED").as_deref() {
             Ok("aarch64") => Some(Self::in_folder("debian-root-arm64", "arm64")),
-            _ => not_tested("the installed package for ARM64, as qemu can't be registered here"),
+            _ => {
+                not_tested("the installed package for ARM64, as qemu can't be registered here");
+                None
+            }
         }
     }
 
@@ -88,11 +91,6 @@ impl Debian {
         found.sort();
         found
     }
-}
-
-fn not_tested(what: &str) -> Option<Debian> {
-    std::io::stderr().write_all(format!("NOT TESTED: {what}\n").as_bytes()).unwrap();
-    None
 }
 
 /// Whether systemctl was told to start something, now or with the machine.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use super::front::Front;
 use super::home::Home;
-use super::peers::{Peer, read_head};
+use super::peers::{Peer, hears, read_head};
 use super::run::DEADLINE;
 use super::scene::ID;
 use super::spawned::{Ends, PATIENT, Spawned, helper};
@@ -68,9 +68,7 @@ pub(crate) fn open_by(ends: Ends, command: Command, servers: &Receiver<TcpStream
     let mut spawned = Spawned::start_command(ends, command);
     let mut server = servers.recv_timeout(DEADLINE).unwrap();
     server.write_all(BANNER).unwrap();
-    let mut banner = vec![0; BANNER.len()];
-    spawned.stdout.as_mut().unwrap().read_exact(&mut banner).unwrap();
-    assert_eq!(banner, BANNER);
+    hears(spawned.stdout.as_mut().unwrap(), BANNER);
     (spawned, server)
 }
 

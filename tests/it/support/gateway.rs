@@ -143,6 +143,12 @@ impl Gateway {
     }
 }
 
+impl From<&Gateway> for SocketAddr {
+    fn from(gateway: &Gateway) -> Self {
+        gateway.address
+    }
+}
+
 const LISTENING: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
 
 /// Where it listens for tunnels, and where for its admin.

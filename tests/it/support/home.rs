@@ -5,9 +5,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::inherited;
+use super::tools::tool;
 
 /// A new folder under the system's temporary folder. Only this user may enter it. The path is short, since a UNIX
 /// socket's path (ControlPath) has room for a hundred bytes.
@@ -46,6 +48,16 @@ impl Home {
         self.path.join(name)
     }
 
+    /// The text of a file, or nothing where there is none.
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.join(name)).unwrap_or_default()
+    }
+
+    /// The content of a file of JSON.
+    pub(crate) fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
     /// Writes a file, with the folders above it. The file appears whole, since another program may be reading the file
     /// that it replaces.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
@@ -74,6 +86,11 @@ impl Home {
         self.copy(&source, name)
     }
 
+    /// Writes a script `bin/ssh`: the system's ssh with these options, after what is to be done `first`.
+    pub(crate) fn ssh(&self, first: &str, options: &str) -> PathBuf {
+        self.script("bin/ssh", &format!("#!/bin/sh\n{first}\nexec {} {options} \"$@\"\n", tool("ssh").display()))
+    }
+
     /// Copies a program, by a process of its own: were it written by this one, a child that another test starts
     /// meanwhile could inherit the open file, and the copy could not be run ("text file busy").
     pub(crate) fn copy(&self, program: &Path, name: &str) -> PathBuf {
@@ -85,6 +102,10 @@ impl Home {
         set_mode(&path, 0o755);
         path
     }
+}
+
+pub(crate) fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 pub(crate) fn set_mode(path: &Path, mode: u32) {

@@ -44,10 +44,7 @@ pub(crate) fn plain_host_api(vps: Vec<Value>) -> Peer {
 
 /// Serves the VPSes and the nodes of `inventory` to everybody.
 pub(crate) fn host_of(inventory: Value) -> Peer {
-    let mut vps = inventory["vps"].as_array().unwrap().clone();
-    for vps in &mut vps {
-        vps.as_object_mut().unwrap().entry("task_type").or_insert("vps".into());
-    }
+    let vps = inventory["vps"].as_array().unwrap().clone();
     http_server(move |asked| {
         if asked.path == "/api/nodes" {
             return (200, "application/json", inventory["nodes"].to_string());
@@ -95,7 +92,12 @@ pub(crate) fn answer(vps: &[Value], asked: &Asked) -> (u16, Value) {
         Some(path) => match path.strip_prefix("/status/").and_then(|id| vps.iter().find(|vps| vps["task_id"] == id)) {
             Some(_) if !known => detail(403, "Anonymous users cannot view task details"),
             Some(_) if role == "user" && token != OWNER => detail(403, "Access denied to this task"),
-            Some(vps) => (200, vps.clone()),
+            Some(vps) => {
+                let mut vps = vps.clone();
+                // An inventory need not say it.
+                vps.as_object_mut().unwrap().entry("task_type").or_insert("vps".into());
+                (200, vps)
+            }
             None if path.starts_with("/status/") => detail(404, "Task not found."),
             None => detail(404, "Not Found"),
         },

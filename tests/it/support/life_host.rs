@@ -156,6 +156,13 @@ impl LifeHost {
         host
     }
 
+    /// The same with users.
+    pub(crate) fn with_users(vps: Value) -> Self {
+        let host = Self::with(vps);
+        host.change(|state| state.auth = true);
+        host
+    }
+
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap())
     }
@@ -186,10 +193,7 @@ impl LifeHost {
 
     /// `kohakuriver`, on this Host.
     pub(crate) fn run(&self, home: &Home, args: &[&str]) -> Run {
-        Run::new(CLI, home)
-            .env("KOHAKURIVER_HOST", "127.0.0.1")
-            .env("KOHAKURIVER_PORT", self.peer.address.port().to_string())
-            .args(args)
+        Run::new(CLI, home).on_host(self.peer.address.port()).args(args)
     }
 }
 

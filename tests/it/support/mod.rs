@@ -19,6 +19,7 @@ pub(crate) mod home;
 pub(crate) mod host_api;
 pub(crate) mod inherited;
 pub(crate) mod life_host;
+pub(crate) mod load;
 pub(crate) mod network;
 pub(crate) mod office;
 pub(crate) mod office_proxies;

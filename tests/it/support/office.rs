@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use super::certificates::{Authority, NAME};
-use super::gateway::{Gateway, inventory, running};
+use super::gateway::Gateway;
 use super::home::Home;
 use super::office_proxies::squid_of;
 use super::proxies::Proxy;
 use super::run::Run;
 use super::scene::{ID, Mode, destination};
 use super::sshd::Sshd;
-use super::tools::{CLI, HELPER, sh_quote, tool};
+use super::tools::{CLI, HELPER, sh_quote};
 
 /// The user of the proxies.
 pub(crate) const USER: &str = "alice";
@@ -35,7 +35,7 @@ pub(crate) struct Office {
 
 impl Office {
     pub(crate) fn new() -> Self {
-        Self::with(|port, options| Gateway::with_inventory_and(&inventory(&[running(ID, port)]), options))
+        Self::with(Gateway::before_and)
     }
 
     /// With a gateway that gets the port of the VPS, and these options.
@@ -82,18 +82,15 @@ impl Office {
         let fdpass = if mode == Mode::Fdpass { " --fdpass" } else { "" };
         let words: String = words.iter().map(|word| format!(" {}", sh_quote(word).replace('%', "%%"))).collect();
         let command = format!("{}{fdpass}{words} %h %p", sh_quote(HELPER));
-        let config = self.sshd.write_ssh_config(home, &format!("config-{mode:?}"), &command, mode);
-        Run::new(tool("ssh"), home).arg("-F").arg(config).arg(destination())
+        self.sshd.ssh(home, &command, mode).arg(destination())
     }
 
     /// `kohakuriver`, which finds an ssh without settings of the user who runs the tests.
     pub(crate) fn kohakuriver(&self, home: &Home, args: &[&str]) -> Run {
-        let ssh = format!("#!/bin/sh\nexec {} -F none -o BatchMode=yes \"$@\"\n", tool("ssh").display());
         if !home.join("bin/ssh").exists() {
-            home.script("bin/ssh", &ssh);
+            home.ssh("", "-F none -o BatchMode=yes");
         }
-        let path = format!("{}:{}", home.join("bin").display(), std::env::var("PATH").unwrap());
-        Run::new(CLI, home).args(args).env("PATH", path)
+        Run::new(CLI, home).args(args).first_on_path(&home.join("bin"))
     }
 }
 

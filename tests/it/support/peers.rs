@@ -114,14 +114,20 @@ pub(crate) fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
+/// The next bytes must be these.
+#[track_caller]
+pub(crate) fn hears(from: &mut impl Read, expected: &[u8]) {
+    let mut bytes = vec![0; expected.len()];
+    from.read_exact(&mut bytes).unwrap();
+    assert_eq!(bytes.escape_ascii().to_string(), expected.escape_ascii().to_string());
+}
+
 /// The echo server at `port` of this machine answers.
 pub(crate) fn echoes(port: u16) {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
     stream.write_all(b"forwarded").unwrap();
-    let mut answer = [0; 9];
-    stream.read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"forwarded");
+    hears(&mut stream, b"forwarded");
 }
 
 /// The text that a [`greeter`] sends.
@@ -138,24 +144,34 @@ pub(crate) fn greeter() -> Peer {
     })
 }
 
+/// Says nothing until the client has gone.
+pub(crate) fn silence(mut stream: TcpStream) -> Served {
+    io::copy(&mut stream, &mut io::sink())?;
+    Ok(())
+}
+
+/// A server that says nothing until its client has gone.
+pub(crate) fn silent() -> Peer {
+    Peer::serve(silence)
+}
+
+fn echo(mut stream: TcpStream) -> Served {
+    let mut back = stream.try_clone()?;
+    io::copy(&mut stream, &mut back)?;
+    back.shutdown(Shutdown::Write)?;
+    Ok(())
+}
+
 /// Sends back whatever comes, to the end.
 pub(crate) fn echo_server() -> Peer {
-    Peer::serve(|mut stream| {
-        let mut back = stream.try_clone()?;
-        io::copy(&mut stream, &mut back)?;
-        back.shutdown(Shutdown::Write)?;
-        Ok(())
-    })
+    Peer::serve(echo)
 }
 
 /// The same, however long nothing comes.
 pub(crate) fn lasting_echo_server() -> Peer {
-    Peer::serve(|mut stream| {
+    Peer::serve(|stream| {
         stream.set_read_timeout(None)?;
-        let mut back = stream.try_clone()?;
-        io::copy(&mut stream, &mut back)?;
-        back.shutdown(Shutdown::Write)?;
-        Ok(())
+        echo(stream)
     })
 }
 

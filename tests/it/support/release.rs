@@ -48,11 +48,10 @@ pub(crate) fn make(folder: &Path, change: impl FnOnce(Run) -> Run) {
     }
     // The cargo that runs the tests, with its downloads and for its target folder.
     let cargo = Path::new(env!("CARGO")).parent().unwrap();
-    let path = format!("{}:{}", cargo.display(), std::env::var("PATH").unwrap());
     let downloads = std::env::var_os("CARGO_HOME")
         .map_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cargo"), PathBuf::from);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/release.sh");
-    let run = Run::new(script, &home).env("PATH", path).env("CARGO_HOME", downloads);
+    let run = Run::new(script, &home).first_on_path(cargo).env("CARGO_HOME", downloads);
     let run = run.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
     let run = run.args(["--url", concat!("https://example.org/v", env!("CARGO_PKG_VERSION"))]);
     let run = run.arg("--programs").arg(home.join("programs")).arg("--output").arg(folder).args(targets);

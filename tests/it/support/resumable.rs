@@ -1,6 +1,6 @@
 //! A client of resumable tunnels that writes its heads itself, and no frame that nobody asks for.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 
 use kohakuriver_proxy::handshake::connect::{self, Answer, Login};
@@ -9,7 +9,7 @@ use kohakuriver_proxy::handshake::{MAX_HEAD, Step};
 use kohakuriver_proxy::resume::{Exchange, Key, SessionId};
 use kohakuriver_proxy::secret::Token;
 
-use super::peers::PEER_TIMEOUT;
+use super::watched::send;
 
 /// A session with its last connection.
 pub(crate) struct Session {
@@ -60,9 +60,7 @@ impl Session {
 
 /// Sends a head, and reads the head of the answer and nothing behind it.
 pub(crate) fn ask(address: SocketAddr, head: &[u8]) -> (Answer, TcpStream) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(head).unwrap();
+    let mut stream = send(address, head);
     let mut answer = Vec::new();
     loop {
         let mut byte = [0];

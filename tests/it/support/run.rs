@@ -68,6 +68,27 @@ impl Run {
         self
     }
 
+    /// Leads `kohakuriver` to the Host API at this port of this machine.
+    pub(crate) fn on_host(self, port: u16) -> Self {
+        self.env("KOHAKURIVER_HOST", "127.0.0.1").env("KOHAKURIVER_PORT", port.to_string())
+    }
+
+    /// The port of the SSH proxy there.
+    pub(crate) fn through(self, port: u16) -> Self {
+        self.env("KOHAKURIVER_SSH_PROXY_PORT", port.to_string())
+    }
+
+    /// Asks `kohakuriver` what bash would offer for the last of these words.
+    pub(crate) fn completing(self, words: &[&str]) -> Self {
+        let run = self.args(["--", "kohakuriver"]).args(words).env("KOHAKURIVER_COMPLETE", "bash");
+        run.env("_CLAP_COMPLETE_INDEX", words.len().to_string()).env("_CLAP_IFS", "\n")
+    }
+
+    /// With the programs of this folder before all others.
+    pub(crate) fn first_on_path(self, folder: &Path) -> Self {
+        self.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()))
+    }
+
     /// What the program reads; without it, its stdin is at its end from the start.
     pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Input::Bytes(bytes.into());
@@ -223,6 +244,26 @@ impl Process {
         }
     }
 
+    /// Waits until this text stands on its stdout.
+    pub(crate) fn wait_for_stdout(&self, text: &str) {
+        self.wait_for(&format!("{text:?} on stdout"), DEADLINE, |seen| holds(&seen.stdout, text));
+    }
+
+    /// Waits until all that it has printed is this text.
+    pub(crate) fn wait_for_all_of(&self, text: &str) {
+        self.wait_for(&format!("{text:?} alone"), DEADLINE, |seen| (seen.stdout == text.as_bytes()).then_some(()));
+    }
+
+    /// Writes to its stdin, which was left open.
+    pub(crate) fn types(&mut self, text: &str) {
+        self.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Waits until this text stands on its stderr.
+    pub(crate) fn wait_for_stderr(&self, text: &str) {
+        self.wait_for(&format!("{text:?} on stderr"), DEADLINE, |seen| holds(&seen.stderr, text));
+    }
+
     /// Waits for a line of its stderr that starts with `prefix`, and returns what follows it. The time and the level of
     /// a log's line are not looked at.
     pub(crate) fn stderr_line(&self, prefix: &str) -> String {
@@ -304,6 +345,10 @@ pub(crate) fn log_line(line: &str) -> Option<(&str, &str)> {
     let is_time = time.len() == "2026-11-23T12:05:53.532123Z".len() && humantime::parse_rfc3339(time).is_ok();
     let (level, message) = rest.trim_start().split_once(' ')?;
     (is_time && ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&level)).then_some((level, message))
+}
+
+fn holds(bytes: &[u8], text: &str) -> Option<()> {
+    String::from_utf8_lossy(bytes).contains(text).then_some(())
 }
 
 fn whole_lines(bytes: &[u8]) -> Vec<String> {

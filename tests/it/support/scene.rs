@@ -49,7 +49,7 @@ impl Scene {
     /// Our gateway before a VPS. Tests that run at the same time share it; the last one takes it down.
     pub(crate) fn connect() -> Arc<Self> {
         static SHARED: Mutex<Weak<Scene>> = Mutex::new(Weak::new());
-        Self::shared(&SHARED, |sshd| Front::Gateway(Gateway::with_inventory(&inventory(&[running(ID, sshd.port)]))))
+        Self::shared(&SHARED, |sshd| Front::Gateway(Gateway::before(sshd.port)))
     }
 
     /// Our gateway with TLS before a VPS, shared as [`Scene::connect`] is.
@@ -133,7 +133,25 @@ pub(crate) fn helper_command(helper: impl AsRef<Path>, mode: Mode, proxy: impl I
     format!("{helper} {fdpass}{} %h %p", proxy.into().words().join(" "))
 }
 
+impl Gateway {
+    /// Stand-alone, before the VPS [`ID`] at this port of this machine.
+    pub(crate) fn before(port: u16) -> Self {
+        Self::before_and(port, &[])
+    }
+
+    /// As [`Gateway::before`], with more options.
+    pub(crate) fn before_and(port: u16, options: &[&str]) -> Self {
+        Self::with_inventory_and(&inventory(&[running(ID, port)]), options)
+    }
+}
+
 impl Sshd {
+    /// The system's ssh with [`Sshd::write_ssh_config`].
+    pub(crate) fn ssh(&self, home: &Home, proxy_command: &str, mode: Mode) -> Run {
+        let config = self.write_ssh_config(home, &format!("config-{mode:?}"), proxy_command, mode);
+        Run::new(tool("ssh"), home).arg("-F").arg(config)
+    }
+
     /// An ssh_config that reaches this server as any `*.kohakuriver` through `proxy_command`, and as `direct`
     /// without one. Its key is known already: nothing is accepted on trust.
     pub(crate) fn write_ssh_config(&self, home: &Home, name: &str, proxy_command: &str, mode: Mode) -> PathBuf {

@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal};
 
 use super::front::Place;
 use super::home::Home;
+use super::peers::hears;
 use super::run::DEADLINE;
 use super::tools::HELPER;
 
@@ -177,9 +178,7 @@ impl Spawned {
 
     /// An sshd's banner must come.
     pub(crate) fn banner_comes(&mut self) {
-        let mut start = [0; 8];
-        self.stdout.as_mut().unwrap().read_exact(&mut start).unwrap();
-        assert_eq!(&start, b"SSH-2.0-");
+        hears(self.stdout.as_mut().unwrap(), b"SSH-2.0-");
     }
 
     /// Ends stdin behind these bytes. The server gets them all, and its reply still comes.

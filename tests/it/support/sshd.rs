@@ -86,9 +86,7 @@ impl Sshd {
     /// Waits until it has taken a connection, by its own log.
     #[track_caller]
     pub(crate) fn was_connected_to(&self) {
-        self.process.wait_for("a connection in sshd's log", DEADLINE, |seen| {
-            String::from_utf8_lossy(&seen.stderr).contains("Connection from 127.0.0.1").then_some(())
-        });
+        self.process.wait_for_stderr("Connection from 127.0.0.1");
     }
 
     /// Its public host key's file.

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::home::Home;
 
+/// Says what a test run leaves out, and not through the test's own output: libtest hides it unless the test fails.
+pub(crate) fn not_tested(what: &str) {
+    std::io::stderr().write_all(format!("NOT TESTED: {what}\n").as_bytes()).unwrap();
+}
+
 /// Where `name` is, on PATH or where Debian keeps servers.
 pub(crate) fn tool(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -33,37 +38,28 @@ pub(crate) fn of_its_libc(glibc: &'static str, musl: &'static str) -> &'static s
     if option_env!("HELPER_UNDER_TEST").is_some() { musl } else { glibc }
 }
 
-/// The Python of the folder that contrib/test.sh has installed the older Host into.
+/// The older Host's Python.
 pub(crate) fn older_host_python() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let python = target.join("older-host/bin/python");
-    assert!(
-        target.join("older-host/complete").is_file() && python.is_file(),
-        "the older Host is not installed in {}: run contrib/test.sh, which installs what the tests need",
-        target.join("older-host").display()
-    );
-    python
+    installed("older-host", "bin/python")
 }
 
-/// A file of the folder that contrib/test.sh has installed other people's SSH clients into.
+/// A file of other people's SSH clients.
 pub(crate) fn clients(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("ssh-clients");
-    let path = folder.join(name);
-    assert!(
-        folder.join("complete").is_file() && path.exists(),
-        "the SSH clients are not installed in {}: run contrib/test.sh, which installs what the tests need",
-        folder.display()
-    );
-    path
+    installed("ssh-clients", name)
 }
 
-/// A file of the folder that contrib/test.sh has installed Grafana's types into.
+/// A file of Grafana's types.
 pub(crate) fn grafana(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("grafana");
+    installed("grafana", name)
+}
+
+/// A file of this folder, which contrib/test.sh makes.
+fn installed(folder: &str, name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(folder);
     let path = folder.join(name);
     assert!(
         folder.join("complete").is_file() && path.exists(),
-        "Grafana's types are not installed in {}: run contrib/test.sh, which installs what the tests need",
+        "{} is not complete: run contrib/test.sh, which installs what the tests need",
         folder.display()
     );
     path
@@ -74,9 +70,7 @@ pub(crate) fn older_ssh(home: &Home) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("older-ssh/root");
     let ssh = root.join("usr/bin/ssh");
     if !ssh.is_file() {
-        // Not with `eprintln`, which is not shown for a test that passes.
-        let text = b"NOT TESTED with an older ssh: contrib/test.sh found none for this machine\n";
-        std::io::stderr().write_all(text).unwrap();
+        not_tested("an older ssh, as contrib/test.sh found none for this machine");
         return None;
     }
     let libraries: Vec<PathBuf> = std::fs::read_dir(root.join("usr/lib")).unwrap().map(|f| f.unwrap().path()).collect();

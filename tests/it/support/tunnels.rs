@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use super::peers::PEER_TIMEOUT;
+use super::watched::{YES, send};
 
 /// Turns the gateway's admin address and audit log off.
 pub(crate) const UNWATCHED: [&str; 4] = ["--admin", "off", "--audit-log", "off"];
@@ -26,10 +27,11 @@ pub(crate) fn echo_tunnel_on(mut stream: TcpStream, id: &str) -> io::Result<TcpS
 
 /// As [`echo_tunnel`], with the token of a user.
 pub(crate) fn users_tunnel(address: SocketAddr, id: &str, token: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let head = format!("CONNECT {id}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n");
-    stream.write_all(head.as_bytes()).unwrap();
-    opens(stream).unwrap()
+    opens(send(address, users_request(id, token))).unwrap()
+}
+
+pub(crate) fn users_request(id: &str, token: &str) -> String {
+    format!("CONNECT {id}:22 HTTP/1.1\r\nProxy-Authorization: Bearer {token}\r\n\r\n")
 }
 
 pub(crate) fn connect_request(id: &str) -> String {
@@ -38,7 +40,6 @@ pub(crate) fn connect_request(id: &str) -> String {
 
 /// Waits for the acceptance of a request that has been sent, and tries the tunnel.
 pub(crate) fn opens(mut stream: TcpStream) -> io::Result<TcpStream> {
-    const YES: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
     stream.set_read_timeout(Some(PEER_TIMEOUT))?;
     let mut answer = [0; YES.len()];
     stream.read_exact(&mut answer)?;
@@ -73,9 +74,7 @@ pub(crate) fn echoes(tunnel: &mut TcpStream) -> io::Result<()> {
 
 /// The answer of the gateway at `address` to `request`: a refusal as a whole, and of an acceptance only the head.
 pub(crate) fn asked_of(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
+    let mut stream = send(address, request);
     let mut answer = Vec::new();
     let mut byte = [0];
     while !(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(b"\r\n\r\n")) && answer != b"SUCCESS\n" {

@@ -1,8 +1,6 @@
 //! Two clusters of one user: a stand-alone gateway each, and VPSes of the same name and of the same id, each with an sshd of
 //! its own.
 
-use std::fs;
-
 use serde_json::Value;
 
 use super::gateway::{Gateway, inventory, running};
@@ -121,13 +119,9 @@ impl TwoClusters {
         self.ssh(host).arg(WHERE).output().succeeds().prints(&site.says()).says_nothing();
     }
 
-    pub(crate) fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.home.join(name)).unwrap_or_default()
-    }
-
     /// The stored host keys, by the names that they are stored under.
     pub(crate) fn known_hosts(&self) -> Vec<String> {
-        let text = self.read(".ssh/.kohakuriver_known_hosts");
+        let text = self.home.read(".ssh/.kohakuriver_known_hosts");
         let mut names: Vec<String> =
             text.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
         names.sort();
@@ -136,14 +130,10 @@ impl TwoClusters {
 
     /// The section of a cluster in the file of entries.
     pub(crate) fn section(&self, cluster: &str) -> Option<String> {
-        let text = self.read(".ssh/kohakuriver.conf");
+        let text = self.home.read(".ssh/kohakuriver.conf");
         let start = text.find(&format!("\n# Cluster: {cluster}\n"))?;
         let end = text[start + 1..].find("\n# Cluster: ").map_or(text.len(), |at| start + 1 + at);
         Some(text[start..end].to_owned())
-    }
-
-    pub(crate) fn config(&self) -> Value {
-        serde_json::from_str(&self.read(CONFIG)).unwrap()
     }
 
     /// The output of a command that succeeds, as JSON.

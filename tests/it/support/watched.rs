@@ -6,11 +6,10 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::gateway::{Gateway, inventory, running};
+use super::gateway::Gateway;
 use super::home::Home;
 use super::peers::{PEER_TIMEOUT, Peer, echo_server};
 use super::run::{DEADLINE, Outcome, Run};
-use super::scene::ID;
 use super::tools::{CLI, tool};
 
 /// The answer that accepts a CONNECT.
@@ -38,7 +37,7 @@ impl Watched {
         let home = Home::new();
         let token = home.secret("admin-token", ADMIN_TOKEN);
         let options = [options, &["--admin-token-file", token.to_str().unwrap()]].concat();
-        let gateway = Gateway::with_inventory_and(&inventory(&[running(ID, vps.address.port())]), &options);
+        let gateway = Gateway::before_and(vps.address.port(), &options);
         Self { gateway, home, vps }
     }
 
@@ -82,6 +81,21 @@ pub(crate) fn curl(home: &Home, admin: SocketAddr, path: &str, args: &[&str]) ->
     outcome
 }
 
+/// The status and the JSON that this user gets from `url`.
+pub(crate) fn curl_as(token: Option<&str>, home: &Home, url: &str, args: &[&str]) -> (u16, Value) {
+    let run = Run::new(tool("curl"), home).args(["-sS", "--noproxy", "*", "-w", "\n%{http_code}", url]).args(args);
+    // Not as an argument, which every user of the machine can read.
+    let run = match token {
+        Some(token) => run.args(["-H", "@-"]).stdin(format!("Authorization: Bearer {token}\n")),
+        None => run,
+    };
+    let outcome = run.output();
+    outcome.succeeds();
+    let text = outcome.text();
+    let (body, status) = text.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
 pub(crate) fn metric(page: &str, name: &str) -> f64 {
     let name = format!("kohakuriver_gateway_{name} ");
     let line = page.lines().find_map(|line| line.strip_prefix(&name));
@@ -98,17 +112,18 @@ pub(crate) fn audit(gateway: &Gateway, event: &str, count: usize) -> Vec<Value> 
     })
 }
 
-pub(crate) fn send(gateway: &Gateway, request: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.address).unwrap();
+/// A connection to a gateway, or to an address, that has sent `request`.
+pub(crate) fn send(to: impl Into<SocketAddr>, request: impl AsRef<[u8]>) -> TcpStream {
+    let mut stream = TcpStream::connect(to.into()).unwrap();
     stream.set_read_timeout(Some(PEER_TIMEOUT)).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_ref()).unwrap();
     stream
 }
 
 /// Sends `request`, and reads to the end.
-pub(crate) fn ask(gateway: &Gateway, request: &str) -> String {
+pub(crate) fn ask(to: impl Into<SocketAddr>, request: impl AsRef<[u8]>) -> String {
     let mut answer = String::new();
-    send(gateway, request).read_to_string(&mut answer).unwrap();
+    send(to, request).read_to_string(&mut answer).unwrap();
     answer
 }
 

@@ -1,7 +1,6 @@
 //! A Windows in a folder: wine, with PuTTY's plink and the programs under test, as contrib/windows.sh makes it.
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,7 +9,7 @@ use super::home::Home;
 use super::run::Run;
 use super::scene::{ID, destination};
 use super::sshd::Sshd;
-use super::tools::{tool, user};
+use super::tools::{not_tested, tool, user};
 
 /// Where contrib/windows.sh has put the programs.
 const PROGRAMS: &str = r"C:\Program Files\KohakuRiver";
@@ -24,9 +23,7 @@ impl Windows {
     /// `None` in a test run that is not contrib/windows.sh's, and that is said.
     pub(crate) fn find() -> Option<Self> {
         let Some(prefix) = std::env::var_os("KOHAKURIVER_TEST_WINE") else {
-            // Not with `eprintln`, which is not shown for a test that passes.
-            let text = b"NOT TESTED on Windows: contrib/windows.sh builds the programs and runs these tests\n";
-            std::io::stderr().write_all(text).unwrap();
+            not_tested("Windows, as contrib/windows.sh builds the programs and runs these tests");
             return None;
         };
         // Debian's script of this name has words about 32-bit programs.

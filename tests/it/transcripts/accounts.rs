@@ -35,12 +35,6 @@ $ echo wrong | kohakuriver auth login --password-stdin
 2> kohakuriver: the following required arguments were not provided: --user <USER>
 2>   hint: see `kohakuriver auth login --help`
 [exit status 2]
-$ echo $OPERATOR | kohakuriver auth login --token-stdin -P 1
-2> kohakuriver: cannot log in
-2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
-2>   caused by: Connection refused (os error 111)
-2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
-[exit status 1]
 $ echo $OPERATOR | kohakuriver auth login --token-stdin
 2> logged in to http://127.0.0.1:18000 as operator1 (operator); the token is in /home/me/.kohakuriver/auth.json
 $ kohakuriver auth status
@@ -57,12 +51,6 @@ $ kohakuriver auth status --json
   "username": "operator1",
   "users": true
 }
-$ kohakuriver auth status -P 1
-2> kohakuriver: cannot ask the Host for your user name
-2>   caused by: the Host API at http://127.0.0.1:1 can't be reached
-2>   caused by: Connection refused (os error 111)
-2>   hint: check that the Host runs; `kohakuriver config show` shows where its address is set
-[exit status 1]
 $ KOHAKURIVER_TOKEN=expired kohakuriver auth status
 Host API    http://127.0.0.1:18000
 User        none: not logged in
@@ -79,39 +67,6 @@ $ kohakuriver auth logout
 $ kohakuriver auth logout now
 2> kohakuriver: unexpected argument 'now' found
 2>   hint: see `kohakuriver auth logout --help`
-[exit status 2]
-$ kohakuriver auth
-2> Log in to the Host and log out
-2>
-2> Usage: kohakuriver auth [OPTIONS] <COMMAND>
-2>
-2> Commands:
-2>   login   Log in to the Host and store a token
-2>   status  Show which user you are on the Host
-2>   logout  Remove the stored token
-2>   help    Print this message or the help of the given subcommand(s)
-2>
-2> Options:
-2>   -h, --help  Print help
-2>
-2> Options of every command:
-2>       --cluster <NAME>         Cluster to use [default: the default one]
-2>   -H, --host <HOST>            Name or address of the Host, or
-2>                                https://HOST[:PORT]
-2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
-2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
-2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
-2>
-2> Options for the internet:
-2>       --ca-file <FILE>        Trust the CAs in this file [default: those of the
-2>                               system]
-2>       --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`
-2>                               does: sha256//BASE64
-2>       --client-cert <FILE>    Log in to the gateway with this certificate
-2>       --client-key <FILE>     Private key of the certificate [default: in the
-2>                               same file]
-2>       --upstream-proxy <URL>  Go through this proxy on the way, or `none`
-2>                               [default: HTTPS_PROXY, ALL_PROXY]
 [exit status 2]
 "#,
     );
@@ -188,37 +143,13 @@ $ kohakuriver config unset
 2>   hint: see `kohakuriver config unset --help`
 [exit status 2]
 $ mkdir -p .config/kohakuriver && echo '{ "hots": "gpu-head" }' >.config/kohakuriver/config.json
-$ kohakuriver config show
-SETTING             VALUE       SOURCE
-cluster             default     KOHAKURIVER_HOST
-host                127.0.0.1   KOHAKURIVER_HOST
-port                18000       KOHAKURIVER_PORT
-ssh_proxy_port      18002       KOHAKURIVER_SSH_PROXY_PORT
-proxy               the Host's  default
-gateway_admin       -           default
-ca_file             -           default
-pinned_key          -           default
-client_cert         -           default
-client_key          -           default
-upstream_proxy      -           default
-proxy_auth_command  -           default
-resume              auto        default
-log_file            -           default
-known_hosts         -           default
-token               none        -
-
+$ kohakuriver config show | tail -n 3
 config.json  /home/me/.config/kohakuriver/config.json
 auth.json    /home/me/.kohakuriver/auth.json (does not exist)
 tokens.json  /home/me/.kohakuriver/tokens.json (does not exist)
 2> warning: config.json: unknown setting `hots`; did you mean `host`?
-$ kohakuriver vps list
+$ kohakuriver vps list | head -n 1
 TASK ID              NAME      STATUS     NODE     SSH PORT  SUBMITTED      BACKEND  OWNER
-7323718749301768192  trainer   running    node-up  22022     3 minutes ago  docker   operator1
-7323718749301768193  notebook  paused     node-up  22022     3 minutes ago  docker   operator1
-7323718749301768194  machine   running    node-up  22022     3 minutes ago  qemu     operator1
-7323718749301768195  newcomer  assigning  node-up  -         3 minutes ago  docker   operator1
-7323718749301768196  broken    failed     node-up  -         3 minutes ago  docker   operator1
-7323718749301768198  console   running    node-up  -         3 minutes ago  docker   operator1
 2> warning: config.json: unknown setting `hots`; did you mean `host`?
 $ echo '{ "host": "gpu-head"' >.config/kohakuriver/config.json
 $ kohakuriver config show
@@ -227,28 +158,11 @@ $ kohakuriver config show
 2>   hint: correct it, or move it away; the README lists every setting
 [exit status 2]
 $ echo '{ "host": "gpu-head", "port": 8001 }' >.config/kohakuriver/config.json
-$ env -u KOHAKURIVER_HOST kohakuriver config show -P 9000
+$ env -u KOHAKURIVER_HOST kohakuriver config show -P 9000 | head -n 4
 SETTING             VALUE       SOURCE
 cluster             default     default
 host                gpu-head    config.json
 port                9000        flag
-ssh_proxy_port      18002       KOHAKURIVER_SSH_PROXY_PORT
-proxy               the Host's  default
-gateway_admin       -           default
-ca_file             -           default
-pinned_key          -           default
-client_cert         -           default
-client_key          -           default
-upstream_proxy      -           default
-proxy_auth_command  -           default
-resume              auto        default
-log_file            -           default
-known_hosts         -           default
-token               none        -
-
-config.json  /home/me/.config/kohakuriver/config.json
-auth.json    /home/me/.kohakuriver/auth.json (does not exist)
-tokens.json  /home/me/.kohakuriver/tokens.json (does not exist)
 $ KOHAKURIVER_PORT=many kohakuriver config show
 2> kohakuriver: KOHAKURIVER_PORT is `many`, which is no TCP port
 2>   caused by: a TCP port is a number from 1 to 65535
@@ -303,59 +217,6 @@ $ touch file && kohakuriver man --output file/pages
 fn unknown_commands() {
     shell(&host()).shows(
         r#"
-$ kohakuriver
-2> SSH into the VPSes of a KohakuRiver cluster through its Host's SSH proxy
-2>
-2> Usage: kohakuriver [OPTIONS] <COMMAND>
-2>
-2> Commands:
-2>   login        Log in to a Host, remember it, and write ssh_config entries
-2>   cluster      List, rename and remove clusters
-2>   vps          Create, connect to and manage VPSes
-2>   node         List the Runners, the machines that VPSes run on
-2>   ssh          Write ssh_config entries for VPSes and forget host keys
-2>   auth         Log in to the Host and log out
-2>   config       Show and change this program's settings
-2>   doctor       Find out why a VPS can't be reached
-2>   completions  Print a script for shell completion
-2>   man          Print a manual page, or write all of them to a folder
-2>   help         Print this message or the help of the given subcommand(s)
-2>
-2> Options:
-2>   -h, --help     Print help
-2>   -V, --version  Print version
-2>
-2> Options of every command:
-2>       --cluster <NAME>         Cluster to use [default: the default one]
-2>   -H, --host <HOST>            Name or address of the Host, or
-2>                                https://HOST[:PORT]
-2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
-2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
-2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
-2>
-2> Options for the internet:
-2>       --ca-file <FILE>        Trust the CAs in this file [default: those of the
-2>                               system]
-2>       --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`
-2>                               does: sha256//BASE64
-2>       --client-cert <FILE>    Log in to the gateway with this certificate
-2>       --client-key <FILE>     Private key of the certificate [default: in the
-2>                               same file]
-2>       --upstream-proxy <URL>  Go through this proxy on the way, or `none`
-2>                               [default: HTTPS_PROXY, ALL_PROXY]
-2>
-2> Any other command (docker, task, ssh connect, ...) is passed on to the next
-2> `kohakuriver` on PATH, KohakuRiver's Python CLI, with the same arguments.
-2>
-2> A flag overrides the environment variable, which overrides config.json;
-2> `kohakuriver config show` shows the values in use. The token comes from
-2> KOHAKURIVER_TOKEN, or from a login.
-2>
-2> Examples:
-2>   kohakuriver login gpu-head
-2>   kohakuriver vps create --gen-ssh-key --connect
-2>   kohakuriver vps list
-[exit status 2]
 $ kohakuriver vps lst
 2> kohakuriver: unknown command `kohakuriver vps lst`
 2>   hint: did you mean `kohakuriver vps list`?

@@ -145,63 +145,10 @@ $ kohakuriver cluster remove work
 2> removed the cluster work
 2> changed /home/me/.ssh/.kohakuriver-openssh-8.7.conf
 2> changed /home/me/.ssh/kohakuriver.conf
-$ kohakuriver config show
+$ kohakuriver config show | head -n 3
 SETTING             VALUE       SOURCE
 cluster             lab         KOHAKURIVER_HOST
 host                127.0.0.1   KOHAKURIVER_HOST
-port                18000       KOHAKURIVER_PORT
-ssh_proxy_port      18002       KOHAKURIVER_SSH_PROXY_PORT
-proxy               the Host's  default
-gateway_admin       -           default
-ca_file             -           default
-pinned_key          -           default
-client_cert         -           default
-client_key          -           default
-upstream_proxy      -           default
-proxy_auth_command  -           default
-resume              auto        default
-log_file            -           default
-known_hosts         -           default
-token               none        -
-
-config.json  /home/me/.config/kohakuriver/config.json
-auth.json    /home/me/.kohakuriver/auth.json (does not exist)
-tokens.json  /home/me/.kohakuriver/tokens.json (does not exist)
-$ kohakuriver cluster
-2> List, rename and remove clusters
-2>
-2> Usage: kohakuriver cluster [OPTIONS] <COMMAND>
-2>
-2> Commands:
-2>   list    List your clusters
-2>   use     Make a cluster the default one
-2>   rename  Give a cluster another name
-2>   remove  Remove a cluster from this machine, with its token and its ssh_config
-2>           entries
-2>   help    Print this message or the help of the given subcommand(s)
-2>
-2> Options:
-2>   -h, --help  Print help
-2>
-2> Options of every command:
-2>       --cluster <NAME>         Cluster to use [default: the default one]
-2>   -H, --host <HOST>            Name or address of the Host, or
-2>                                https://HOST[:PORT]
-2>   -P, --port <PORT>            TCP port of the Host's API [default: 8000]
-2>       --ssh-proxy-port <PORT>  TCP port of the Host's SSH proxy [default: 8002]
-2>       --proxy <HOST[:PORT]>    Address of the gateway, if it is not on the Host
-2>
-2> Options for the internet:
-2>       --ca-file <FILE>        Trust the CAs in this file [default: those of the
-2>                               system]
-2>       --pinned-key <PIN>      Trust this public key, as `curl --pinnedpubkey`
-2>                               does: sha256//BASE64
-2>       --client-cert <FILE>    Log in to the gateway with this certificate
-2>       --client-key <FILE>     Private key of the certificate [default: in the
-2>                               same file]
-2>       --upstream-proxy <URL>  Go through this proxy on the way, or `none`
-2>                               [default: HTTPS_PROXY, ALL_PROXY]
-[exit status 2]
 "#,
     );
 }

@@ -5,6 +5,7 @@
 mod accounts;
 mod clusters;
 mod connect;
+mod failures;
 mod look;
 mod orders;
 mod programs;

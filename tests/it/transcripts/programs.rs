@@ -1,7 +1,5 @@
 //! `kohakuriver-proxy` and `kohakuriver-gateway`.
 
-use serde_json::json;
-
 use super::{host, id, shell};
 use crate::support::gateway::{Gateway, NODE_DOWN, inventory, running};
 use crate::support::host_api::{STRANGER, VIEWER, host_api, host_of};
@@ -136,9 +134,7 @@ $ kohakuriver-proxy --proxy 127.0.0.1:18002 42
 
 #[test]
 fn kohakuriver_proxy_reports_missing_permissions() {
-    let mut vps = running(&id(2), 1);
-    vps["task_type"] = json!("vps");
-    let api = host_api(vec![vps]);
+    let api = host_api(vec![running(&id(2), 1)]);
     let gateway = Gateway::with_host_api(&format!("http://{}", api.address));
     let mut shell = shell(&host());
     shell.port(gateway.address.port(), "18002");
