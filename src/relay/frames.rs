@@ -10,7 +10,7 @@ use crate::sys;
 
 pub(super) struct Frames {
     copy: Copy,
-    /// Whether frames are spliced: the last turn moved bulk.
+    /// Whether frames are spliced: the last turn that moved anything moved bulk.
     splices: bool,
     /// Bytes moved since a side was last waited for.
     moved: usize,
@@ -51,7 +51,11 @@ impl Frames {
     }
 
     fn end_turn(&mut self, last_move: usize) {
-        self.splices = self.can_splice && std::mem::take(&mut self.moved) + last_move >= BULK;
+        let moved = std::mem::take(&mut self.moved) + last_move;
+        // A turn without a byte of the stream, such as one for an acknowledgement, tells nothing.
+        if moved > 0 {
+            self.splices = self.can_splice && moved >= BULK;
+        }
     }
 
     /// Splices a part of a frame. `None` if there is none now, or if only a read can tell what there is.

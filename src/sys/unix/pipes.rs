@@ -38,20 +38,12 @@ pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Re
 #[cfg(target_os = "linux")]
 pub fn write_at_once(pipe: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
     use rustix::io::{Errno, ReadWriteFlags};
-    use std::sync::atomic::{AtomicBool, Ordering};
-    static CAN: AtomicBool = AtomicBool::new(true);
-    if !CAN.load(Ordering::Relaxed) {
-        return Ok(None);
-    }
     // This offset stands for the one of the descriptor.
     match rustix::io::pwritev2(pipe, &[io::IoSlice::new(bytes)], u64::MAX, ReadWriteFlags::NOWAIT) {
         Ok(written) => Ok(Some(written)),
         Err(error @ (Errno::AGAIN | Errno::INTR | Errno::PIPE)) => Err(error.into()),
         // An older Linux, or a sandbox. What else is wrong, a plain write will tell.
-        Err(_) => {
-            CAN.store(false, Ordering::Relaxed);
-            Ok(None)
-        }
+        Err(_) => Ok(None),
     }
 }
 
