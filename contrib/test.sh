@@ -12,7 +12,7 @@
 #     contrib/test.sh aarch64-unknown-linux-musl [WORD]   on another processor: the unit tests and those of all static
 #                                                         programs, under qemu; takes root
 #
-# Most tests wait for something, so four of them run at once on each processor; RUST_TEST_THREADS changes that.
+# Most tests wait for something, so six of them run at once on each processor; RUST_TEST_THREADS changes that.
 #
 # On Debian and Ubuntu it installs missing packages with apt (through sudo unless run as root), and leaves no service
 # of theirs running or enabled; elsewhere it says what is missing. The older Host that the tests run against comes from
@@ -57,52 +57,75 @@ grafana=(@grafana/schema@13.2.3 typescript@7.0.2)
 # In an environment of its own: it wants older versions of what the clients need.
 mitmproxy=(mitmproxy==11.0.2)
 
-# The tests that are not in the quick set: they wait for a time limit of the programs, move hundreds of megabytes, or do
-# a thing hundreds of times. Each line is a part of a test's name.
+# The tests that are not in the quick set, which takes less than two minutes: they wait for a time limit of the programs,
+# move hundreds of megabytes, start hundreds of processes, or do for another carrier what is tested for one. Each line is
+# a part of a test's name.
 slow=(
     abandoned_peers::
     bad_input::a_host_that_hangs
     bad_input::a_proxy_that_hangs
+    clusters::
+    clusters_bad_input::
+    clusters_change::
+    clusters_completion::
+    clusters_doctor::
+    clusters_migration::
+    clusters_moves::
+    clusters_tls::
+    clusters_tokens::
     dead_runners::
     doctor::machine::an_earlier
     doctor::network::
+    doctor::own_ssh::
     doctor::tunnel::
+    each_cause::
     gateway_access::while_the_host_is_down
     gateway_audit::an_audit_line_for_each_reason
-    gateway_behind_fronts::a_hundred
-    gateway_behind_fronts::bulk_goes
+    gateway_behind_fronts::
     gateway_limits::at_the_limit
     gateway_limits::silent_clients
+    gateway_page
     gateway_pipes::bulk_goes
+    gateway_prometheus::
     gateway_restarts::a_hundred
     gateway_restarts::it_hands_over
     gateway_restarts::tunnels_of
     gateway_turned_away::at_the_limit
     helper_answers::one_deadline
     helper_endurance::
+    helper_farewell::
+    helper_first_byte::
     helper_older_endurance::
     helper_pipes::a_larger_pipe
-    helper_waits::a_terminal_is_told
-    helper_waits::a_try_that_got
-    helper_waits::at_twelve
+    helper_waits::
     hundred_megabytes
+    other_proxies::
+    over_tls::helper_answers::
+    over_tls_by_bytes::
     refusals::a_port_that_never_answers
     resume_ends::a_tunnel
     resume_ends::an_outage
+    resume_limits::
     resume_network::
     resume_programs::
     resume_screens::
     returning_network::sessions
+    slow_host::
     soak::a_short_soak
     soak::users_do_not
     ssh_config::ten_
     ssh_config_files::configs_of_every_kind
-    ssh_config_hosts::what_host_star
+    ssh_config_homes::
+    ssh_config_hosts::
+    ssh_config_resume::
+    ssh_matrix::line_
+    ssh_matrix::tls_
     surroundings::a_
     surroundings::closed_
-    upstream_proxies::a_hundred
-    upstream_proxies::a_proxy_that_cuts
-    upstream_proxies::bulk_goes
+    talking_shells::
+    upstream_environment::
+    upstream_proxies::
+    upstream_settings::
 )
 
 # The tests of `release`, which no other set has.
@@ -219,7 +242,7 @@ fi
 for name in "${skipped[@]}"; do
     set -- "$@" --skip "$name"
 done
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(getconf _NPROCESSORS_ONLN)))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((6 * $(getconf _NPROCESSORS_ONLN)))}
 status=0
 "${run[@]}" cargo test --no-fail-fast "$@" || status=$?
 if [ ${#emulated_tests[@]} -gt 0 ]; then

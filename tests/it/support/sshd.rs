@@ -1,11 +1,10 @@
 //! A real sshd in the part of the VPS: own host key, own user key, on a free port of 127.0.0.1.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::home::Home;
@@ -140,10 +139,18 @@ pub(crate) fn ssh_keygen(path: &Path) {
     assert!(output.status.success(), "ssh-keygen: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A port that nothing listens on right now. The caller must be ready to lose it to another program, but no other test gets
-/// it: some servers share a port with each other (SO_REUSEPORT), and neither would notice.
+/// A port that nothing listens on right now. No other test gets it: some servers share a port with each other
+/// (SO_REUSEPORT), and neither would notice. It is below those that Linux gives to outgoing connections, so none of them
+/// takes it before its server does.
 pub(crate) fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let any = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    std::iter::repeat_with(any).find(|port| GIVEN.lock().unwrap().insert(*port)).unwrap()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Another process of tests begins elsewhere.
+    let first = std::process::id().wrapping_mul(997);
+    loop {
+        let next = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + (next % 22_000) as u16;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
