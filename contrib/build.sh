@@ -2,7 +2,8 @@
 # Builds the programs for a system: contrib/build.sh [--helper | --check | --test] [TARGET...]
 #
 # Targets: {x86_64,aarch64}-unknown-linux-{gnu,musl}, {x86_64,aarch64}-apple-darwin, x86_64-pc-windows-gnu. Without one it
-# is this machine's. Each target gets a folder. Only the paths of these folders are printed on stdout.
+# is this machine's, and for --check it is all of them. Each target gets a folder. Only the paths of these folders are
+# printed on stdout.
 #
 # - musl: static programs, for every Linux.
 # - gnu: `kohakuriver` and the gateway for Debian 11, RHEL 9 and newer ones. The helper is the static one: it starts in
@@ -20,16 +21,17 @@ case ${1-} in
     --check) verb=check; shift ;;
     --test) verb='test'; shift ;;
 esac
-targets=("$@")
-if [ $# -eq 0 ]; then
-    targets=("$(rustc -vV | sed -n 's/^host: //p')")
-fi
 tools=(cc:gcc cc:libc6-dev python3:python3 python3:python3-venv)
+. contrib/packages.sh
+. contrib/cross.sh
+targets=("$@")
+case $#-$verb in
+    0-check) targets=("${all_targets[@]}") ;;
+    0-*) targets=("$(rustc -vV | sed -n 's/^host: //p')") ;;
+esac
 for name in "${targets[@]}"; do
     case $name in *-windows-gnu) tools+=(x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64) ;; esac
 done
-. contrib/packages.sh
-. contrib/cross.sh
 install_missing
 need_cargo
 
@@ -48,7 +50,8 @@ build() (
     shift
     prepare_rust "$name" "$folder"
     prepare_linker "$name" "$folder" "$verb"
-    hide_paths
+    # With them, a check in another folder would begin anew.
+    [ "$verb" = check ] || hide_paths
     # Paths may have blanks.
     CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf %s "${rustflags[*]}")
     export CARGO_ENCODED_RUSTFLAGS

@@ -8,6 +8,10 @@
 # Programs for Windows are linked by Debian's mingw. All others are linked by zig, which brings the C libraries of Linux
 # and macOS, from PyPI.
 
+# All that a release is made for.
+all_targets=(
+    {x86_64,aarch64}-unknown-linux-{gnu,musl} {x86_64,aarch64}-apple-darwin x86_64-pc-windows-gnu
+)
 rust_version=1.96
 rust_packages=(
     rustc-web cargo-web rust-web-src libstd-rust-web-dev "libstd-rust-web-$rust_version" libllvm22

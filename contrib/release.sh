@@ -15,13 +15,11 @@ export LC_ALL=C TZ=UTC
 
 tools=(git:git zip:zip umoci:umoci xz:xz-utils readelf:binutils cc:gcc cc:libc6-dev)
 . contrib/packages.sh
+. contrib/cross.sh
 . contrib/release-tools.sh
 install_missing
 need_cargo
 
-targets=(
-    {x86_64,aarch64}-unknown-linux-{gnu,musl} {x86_64,aarch64}-apple-darwin x86_64-pc-windows-gnu
-)
 documents=(
     README.md CHANGELOG.md CONTRIBUTING.md LICENSE SECURITY.md benches/README.md examples/ssh_config
     contrib/{fuzz,gateway,ide,office,systemd}/README.md contrib/gateway/{front/*.*,images/*.png}
@@ -38,7 +36,8 @@ while [[ ${1-} == --* ]]; do
     esac
     shift 2
 done
-[ $# -eq 0 ] || targets=("$@")
+targets=("$@")
+[ $# -gt 0 ] || targets=("${all_targets[@]}")
 
 version=$(contrib/version.sh)
 [ -n "$(git tag --points-at HEAD "v$version")" ] || say "v$version is not the tag of this commit: this is no release"
