@@ -72,9 +72,12 @@ pub trait Carrier: AsFd + Send {
     }
 
     /// The socket below a layer, and how many of the tunnel's bytes are next in it, if they are there as they are. The caller
-    /// may splice so many, and then tells [`Carrier::note_spliced`].
-    fn spliceable(&mut self) -> Option<(BorrowedFd<'_>, usize)> {
-        None
+    /// may splice so many, and then tells [`Carrier::note_spliced`]. `None` if only [`Carrier::receive`] can get on.
+    ///
+    /// # Errors
+    /// Those of [`Carrier::receive`].
+    fn spliceable(&mut self) -> io::Result<Option<(BorrowedFd<'_>, usize)>> {
+        Ok(None)
     }
 
     /// So many bytes of [`Carrier::spliceable`] were taken out of the socket.
@@ -138,7 +141,7 @@ impl<C: Carrier + ?Sized> Carrier for Box<C> {
         (**self).bare_socket()
     }
 
-    fn spliceable(&mut self) -> Option<(BorrowedFd<'_>, usize)> {
+    fn spliceable(&mut self) -> io::Result<Option<(BorrowedFd<'_>, usize)>> {
         (**self).spliceable()
     }
 

@@ -1,6 +1,9 @@
-//! The engine from a resumable tunnel to a pipe: bulk is spliced out of its frames, and everything else is copied.
+//! The engine from a resumable tunnel to a pipe: bulk is spliced out of its frames, and everything before it is copied.
 //!
-//! A frame that is spliced takes a read more, for its header alone. So a direction copies until it has moved bulk.
+//! Most tunnels never move bulk, and a frame that is spliced takes a read more, for its header alone. After the first splice
+//! there is no way back: Linux writes to that pipe without waiting no more, so a copy would go page by page.
+
+use std::io;
 
 use super::copy::Copy;
 use super::port::{BULK, Port};
@@ -10,11 +13,9 @@ use crate::sys;
 
 pub(super) struct Frames {
     copy: Copy,
-    /// Whether frames are spliced: the last turn that moved anything moved bulk.
+    /// Whether frames are spliced: bulk was moved.
     splices: bool,
-    /// Bytes moved since a side was last waited for.
-    moved: usize,
-    /// Whether the system splices for these two.
+    /// Whether the system splices for these two, as far as is known.
     can_splice: bool,
 }
 
@@ -31,37 +32,30 @@ impl Frames {
 
     /// An engine that writes `early` before anything it reads.
     pub(super) fn new(early: Vec<u8>) -> Self {
-        Self { copy: Copy::new(early), splices: false, moved: 0, can_splice: true }
+        Self { copy: Copy::new(early), splices: false, can_splice: true }
     }
 
     /// `waits` names the side that was reported ready.
     pub(super) fn step(&mut self, from: &mut Port<'_>, to: &mut Port<'_>, waits: Waits) -> Result<Step, Broken> {
-        let spliced = if self.splices && self.copy.is_empty() { self.splice(from, to, waits)? } else { None };
-        let step = match spliced {
-            Some(step) => step,
-            None => self.copy.step(from, to, waits)?,
-        };
-        match step {
-            Step::Moved(bytes) => self.moved += bytes,
-            Step::MovedAll(bytes) => self.end_turn(bytes),
-            Step::Blocked(_) => self.end_turn(0),
-            Step::End | Step::Unfit => {}
+        if self.splices
+            && self.copy.is_empty()
+            && let Some(step) = self.splice(from, to, waits)?
+        {
+            return Ok(step);
         }
+        let step = self.copy.step(from, to, waits)?;
+        self.splices |= self.can_splice && matches!(step, Step::Moved(BULK..));
         Ok(step)
     }
 
-    fn end_turn(&mut self, last_move: usize) {
-        let moved = std::mem::take(&mut self.moved) + last_move;
-        // A turn without a byte of the stream, such as one for an acknowledgement, tells nothing.
-        if moved > 0 {
-            self.splices = self.can_splice && moved >= BULK;
-        }
-    }
-
-    /// Splices a part of a frame. `None` if there is none now, or if only a read can tell what there is.
+    /// Splices a part of a frame. `None` if only a read can get on.
     fn splice(&mut self, from: &mut Port<'_>, to: &Port<'_>, waits: Waits) -> Result<Option<Step>, Broken> {
         let (Port::Carrier(carrier), Port::Inherited(sink)) = (from, to) else { return Ok(None) };
-        let Some((source, length)) = carrier.spliceable() else { return Ok(None) };
+        let (source, length) = match carrier.spliceable() {
+            Ok(Some(next)) => next,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Some(Step::Blocked(Waits::Source))),
+            Ok(None) | Err(_) => return Ok(None),
+        };
         match splice::once(source, sink.descriptor, length, Network::Source, waits) {
             Ok(Step::MovedAll(bytes)) => {
                 carrier.note_spliced(bytes);
@@ -69,14 +63,17 @@ impl Frames {
                 // Another frame may follow at once.
                 Ok(Some(if bytes == length { Step::Moved(bytes) } else { Step::MovedAll(bytes) }))
             }
-            Ok(step @ (Step::Blocked(Waits::Sink) | Step::Moved(_))) => Ok(Some(step)),
+            Ok(Step::Blocked(Waits::Source)) => {
+                carrier.note_spliced(0);
+                Ok(Some(Step::Blocked(Waits::Source)))
+            }
+            Ok(step @ (Step::Blocked(_) | Step::Moved(_))) => Ok(Some(step)),
             Ok(Step::Unfit) => {
-                self.can_splice = false;
-                self.splices = false;
+                (self.splices, self.can_splice) = (false, false);
                 Ok(None)
             }
             // The connection has ended, and not the tunnel.
-            Ok(Step::Blocked(_) | Step::End) | Err(Broken::Source(_)) => Ok(None),
+            Ok(Step::End) | Err(Broken::Source(_)) => Ok(None),
             Err(broken) => Err(broken),
         }
     }
@@ -133,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn bulk_is_spliced_out_of_its_frames_and_what_is_typed_is_copied() {
+    fn bulk_is_spliced_out_of_its_frames() {
         let [mut helper, mut gateway] = tunnel();
         let (mut reader, writer) = std::io::pipe().unwrap();
         let received = std::thread::spawn(move || {
@@ -142,25 +139,23 @@ mod tests {
             received
         });
         let bytes: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
-        let (mut frames, mut sent, mut has_spliced) = (Frames::new(bytes[..3].to_vec()), 3, false);
+        let (mut frames, mut sent) = (Frames::new(bytes[..3].to_vec()), 3);
         while sent < bytes.len() {
             match gateway.send(&bytes[sent..]) {
                 Ok(taken) => sent += taken,
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
             deliver(&mut frames, &mut helper, writer.as_fd());
-            has_spliced |= frames.splices;
             // Acknowledgements make room.
             assert_eq!(gateway.receive(&mut [0; 64]).unwrap_err().kind(), ErrorKind::WouldBlock);
         }
-        assert!(has_spliced);
+        assert!(frames.splices);
         let typed = b"ls";
         for key in typed.chunks(1) {
             assert_eq!(gateway.send(key).unwrap(), 1);
             sys::poll(&mut [sys::entry(helper.as_fd(), PollFlags::IN)], None).unwrap();
             deliver(&mut frames, &mut helper, writer.as_fd());
         }
-        assert!(!frames.splices);
         drop(writer);
         assert!(received.join().unwrap() == [&bytes, &typed[..]].concat());
     }

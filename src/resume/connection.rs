@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 #[cfg(feature = "gateway")]
 use serde::{Deserialize, Serialize};
 
-use super::frame::HEADER;
+use super::frame::MOST_START;
 use super::link::Link;
 #[cfg(feature = "gateway")]
 use super::link::PackedLink;
@@ -444,22 +444,32 @@ impl<S: Supply> Carrier for Resumable<S> {
         self.below.waits_for(below)
     }
 
-    /// The content of a DATA frame is in the socket as it is. Its header is read here.
-    fn spliceable(&mut self) -> Option<(BorrowedFd<'_>, usize)> {
+    /// The content of a DATA frame is in the socket as it is. What stands before it is read here, and nothing behind.
+    fn spliceable(&mut self) -> io::Result<Option<(BorrowedFd<'_>, usize)>> {
         let holds_bytes = !self.early.is_empty() || !self.unread.is_empty();
-        if !self.attached || holds_bytes || self.over.is_some() || self.below.bare_socket().is_none() {
-            return None;
+        if holds_bytes || self.below.bare_socket().is_none() {
+            return Ok(None);
         }
-        if self.link.is_between_frames() {
-            // Of any other frame this is the whole or a part, and the next read continues there.
-            self.read_once(&mut [0; HEADER]).ok()?;
+        self.read_at = Instant::now();
+        for _ in 0..MOST_READS {
+            let length = self.link.next_data();
+            if length > 0 && self.attached {
+                self.drained = false;
+                return Ok(self.below.bare_socket().map(|socket| (socket, length)));
+            }
+            if self.over.is_some() || self.link.is_at_end() {
+                break;
+            }
+            let missing = self.link.missing();
+            if let Err(error) = self.read_once(&mut [0; MOST_START][..missing]) {
+                self.drained = error.kind() == io::ErrorKind::WouldBlock;
+                if self.link.has_unsent() {
+                    self.push();
+                }
+                return Err(error);
+            }
         }
-        let length = self.link.next_data();
-        if length == 0 {
-            return None;
-        }
-        (self.drained, self.read_at) = (false, Instant::now());
-        Some((self.below.bare_socket()?, length))
+        Ok(None)
     }
 
     fn note_spliced(&mut self, bytes: usize) {

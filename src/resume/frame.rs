@@ -20,6 +20,8 @@ pub(super) const HEADER: usize = 4;
 pub(super) const MOST_DATA: usize = 64 * 1024;
 /// The content of an ACK, in bytes.
 const POSITION: usize = 8;
+/// Most bytes of a frame without the content of DATA.
+pub(super) const MOST_START: usize = HEADER + POSITION;
 
 const DATA: u8 = 0;
 const ACK: u8 = 1;
@@ -85,7 +87,7 @@ pub struct Malformed;
 #[derive(Default)]
 pub(super) struct Reader {
     /// The start of a frame whose rest has not arrived.
-    start: [u8; HEADER + POSITION],
+    start: [u8; MOST_START],
     length: usize,
     /// How many bytes of a DATA frame are still to come.
     data: usize,
@@ -134,9 +136,14 @@ impl Reader {
         Ok((Next::Control(control), taken))
     }
 
-    /// Whether the next byte of the wire is the first of a frame.
-    pub(super) fn is_between_frames(&self) -> bool {
-        self.length == 0 && self.data == 0
+    /// How many bytes complete the start of the frame: all of it, but for the content of DATA.
+    pub(super) fn missing(&self) -> usize {
+        let content = match self.start[0] {
+            _ if self.length < HEADER => 0,
+            ACK => POSITION,
+            _ => 1,
+        };
+        HEADER + content - self.length
     }
 
     /// How many bytes of a DATA frame are still to come.

@@ -219,9 +219,9 @@ impl Link {
         Ok(absorbed)
     }
 
-    /// Whether the next byte of the wire is the first of a frame.
-    pub fn is_between_frames(&self) -> bool {
-        self.reader.is_between_frames()
+    /// How many bytes of the wire to read for the start of a frame, and nothing behind it.
+    pub fn missing(&self) -> usize {
+        self.reader.missing()
     }
 
     /// How many bytes of the peer's stream are next on the wire, before another frame.

@@ -96,7 +96,7 @@ impl End {
         let mut buffer = vec![0; most];
         self.turns += 1;
         if self.turns.is_multiple_of(2)
-            && let Some((socket, length)) = self.carrier.spliceable()
+            && let Ok(Some((socket, length))) = self.carrier.spliceable()
             && let Ok(taken @ 1..) = sys::receive(socket, &mut buffer[..length.min(most)])
         {
             self.received.extend_from_slice(&buffer[..taken]);

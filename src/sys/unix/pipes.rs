@@ -37,12 +37,27 @@ pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Re
 /// Those of `pwritev2(2)`.
 #[cfg(target_os = "linux")]
 pub fn write_at_once(pipe: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static CAN: AtomicBool = AtomicBool::new(true);
+    if !CAN.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
+    let written = write_without_waiting(pipe, bytes);
+    if matches!(written, Ok(None)) {
+        CAN.store(false, Ordering::Relaxed);
+    }
+    written
+}
+
+/// The same, for a pipe of which nothing is known.
+#[cfg(target_os = "linux")]
+fn write_without_waiting(pipe: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
     use rustix::io::{Errno, ReadWriteFlags};
     // This offset stands for the one of the descriptor.
     match rustix::io::pwritev2(pipe, &[io::IoSlice::new(bytes)], u64::MAX, ReadWriteFlags::NOWAIT) {
         Ok(written) => Ok(Some(written)),
         Err(error @ (Errno::AGAIN | Errno::INTR | Errno::PIPE)) => Err(error.into()),
-        // An older Linux, or a sandbox. What else is wrong, a plain write will tell.
+        // An older Linux, a pipe that was spliced into, or a sandbox. What else is wrong, a plain write will tell.
         Err(_) => Ok(None),
     }
 }
@@ -100,7 +115,7 @@ mod tests {
         let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
         let mut written = 0;
         let error = loop {
-            match write_at_once(writer.as_fd(), &bytes[written..]) {
+            match write_without_waiting(writer.as_fd(), &bytes[written..]) {
                 Ok(Some(more)) => written += more,
                 Ok(None) => {
                     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -120,7 +135,7 @@ mod tests {
         drop(reader);
         // A child that another test starts holds the reading end, too, until it has become its program.
         let error = loop {
-            match write_at_once(writer.as_fd(), b"x") {
+            match write_without_waiting(writer.as_fd(), b"x") {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => break error,
                 _ => std::thread::yield_now(),
             }
