@@ -69,8 +69,9 @@ prepare_linker() {
         # zig has the start files of the C library, and rustc's would come twice.
         *-musl) rustflags+=(-Clink-self-contained=no) ;;
         *-apple-darwin)
-            # zig can't strip these.
+            # There is no program that strips these. zig leaves out what debuggers need, such as the paths of object files.
             export CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_SMALL_STRIP=none
+            rustflags+=(-Clink-arg=-Wl,-S)
             # It has no frameworks: the names in them are enough to link.
             local framework
             for framework in contrib/macos/*.tbd; do

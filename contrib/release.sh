@@ -81,6 +81,11 @@ check_static() {
     done
 }
 
+# No path of this machine may be in the programs in the folder $1: another one would make others.
+check_paths() {
+    ! grep -alF -- "$PWD" "$1"/* >&2 || die "these programs in $1 name a file of this machine"
+}
+
 # What users of all systems get, in the folder $1. A native `kohakuriver` writes it.
 shared_files() {
     local kohakuriver share=$1/share said document program
@@ -170,6 +175,7 @@ shared_files "$work/shared"
 for target in "${targets[@]}"; do
     say "$target"
     from=$(programs_of "$target")
+    [ -n "$programs" ] || check_paths "$from"
     name=kohakuriver-proxy-$version-$target
     # Where cargo's tools look for what they pack, by its name in the archive.
     mkdir -p "$work/$target"
