@@ -2,7 +2,7 @@
 # Builds the programs for a system: contrib/build.sh [--helper | --check | --test] [TARGET...]
 #
 # Targets: {x86_64,aarch64}-unknown-linux-{gnu,musl}, {x86_64,aarch64}-apple-darwin, x86_64-pc-windows-gnu. Without one it
-# is this machine's, and for --check it is all of them. Each target gets a folder. Only the paths of these folders are
+# is this machine's, and for --check it is all others. Each target gets a folder. Only the paths of these folders are
 # printed on stdout.
 #
 # - musl: static programs, for every Linux.
@@ -25,9 +25,10 @@ tools=(cc:gcc cc:libc6-dev python3:python3 python3:python3-venv)
 . contrib/packages.sh
 . contrib/cross.sh
 targets=("$@")
+own_target() { rustc -vV | sed -n 's/^host: //p'; }
 case $#-$verb in
-    0-check) targets=("${all_targets[@]}") ;;
-    0-*) targets=("$(rustc -vV | sed -n 's/^host: //p')") ;;
+    0-check) mapfile -t targets < <(printf '%s\n' "${all_targets[@]}" | grep -vxF "$(own_target)") ;;
+    0-*) targets=("$(own_target)") ;;
 esac
 for name in "${targets[@]}"; do
     case $name in *-windows-gnu) tools+=(x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64) ;; esac
