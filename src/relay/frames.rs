@@ -1,7 +1,8 @@
 //! The engine from a resumable tunnel to a pipe: bulk is spliced out of its frames, and everything before it is copied.
 //!
-//! Most tunnels never move bulk, and a frame that is spliced takes a read more, for its header alone. After the first splice
-//! there is no way back: Linux writes to that pipe without waiting no more, so a copy would go page by page.
+//! Most tunnels never move bulk, and a spliced frame takes one read more, for its header alone. After the first splice the
+//! engine doesn't return to copying: Linux then refuses to write to that pipe without waiting, so a copy would go page by
+//! page.
 
 use std::io;
 

@@ -474,10 +474,12 @@ impl<S: Supply> Carrier for Resumable<S> {
 
     fn note_spliced(&mut self, bytes: usize) {
         self.link.note_spliced(bytes);
-        // The reader waits for the rest of the frame. If it waits for room instead, it asks for `spliceable` before.
+        // The socket had no more of the frame. A reader without room finds that out by its next `spliceable`, which says so.
         self.drained = self.link.next_data() > 0;
-        self.note_heard();
-        self.note_delivered();
+        if bytes > 0 {
+            self.note_heard();
+            self.note_delivered();
+        }
     }
 
     fn lasting(&self) -> Option<&dyn Lasting> {

@@ -61,7 +61,7 @@ pub(super) struct Admin {
 }
 
 type Answer = Response<Full<Bytes>>;
-/// An answer, or one that goes on.
+/// A whole answer, or a stream of events.
 type Body = Either<Full<Bytes>, Channel<Bytes>>;
 
 impl Admin {

@@ -39,7 +39,7 @@ pub(super) struct Sources {
     history: History,
 }
 
-/// What other processes, other gateways and the Host have said.
+/// The latest answers of other processes, of other gateways and of the Host.
 pub(super) struct Asked {
     listing: Listing,
     /// The tunnels of each process before a hand-over.
@@ -60,7 +60,7 @@ pub(super) struct Status {
     pub(super) started: String,
     /// The time of this state.
     pub(super) time: String,
-    /// What it takes to end a tunnel: `token`, `nothing`, or `null` while nobody may.
+    /// The requirement for ending a tunnel: `token`, `nothing`, or `null` while nobody may.
     pub(super) ending_takes: Option<&'static str>,
     pub(super) tunnels: Tunnels,
     pub(super) limits: Vec<Limit>,

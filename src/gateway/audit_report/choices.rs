@@ -1,4 +1,4 @@
-//! What can be chosen on the command line.
+//! The choices of the command line: the form of a report, and the field of its sums.
 
 use clap::ValueEnum;
 
@@ -13,7 +13,7 @@ pub(super) enum Format {
     Csv,
 }
 
-/// What sums are made for.
+/// The field by which rows are summed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum By {
     User,

@@ -214,6 +214,22 @@ fn both_streams_arrive_whole_wherever_connections_break() {
     assert!(cuts > 150, "only {cuts} cuts");
 }
 
+/// Otherwise a dead connection could count as alive.
+#[test]
+fn a_splice_that_found_nothing_is_no_sign_of_life() {
+    let (one, other) = connected();
+    let mut client = End::new(Role::Client, one, 0, false).carrier;
+    let mut gateway = End::new(Role::Gateway, other, 0, false).carrier;
+    assert_eq!(gateway.send(b"x").unwrap(), 1);
+    assert!(matches!(client.spliceable(), Ok(Some((_, 1)))));
+    let now = Instant::now();
+    let changes_at = client.pulse.changes_at(now);
+    client.note_spliced(0);
+    assert_eq!(client.pulse.changes_at(now), changes_at);
+    client.note_spliced(1);
+    assert_ne!(client.pulse.changes_at(now), changes_at);
+}
+
 /// A full window must not keep a writer from the acknowledgements that stand behind the other one's bytes.
 #[test]
 fn two_full_windows_wait_for_nobody() {
