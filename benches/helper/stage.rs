@@ -61,7 +61,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new() -> Result<Self> {
-        Ok(Self { plain: vps::start(Share::Equal)?, sshd: Sshd::start(), home: Home::new() })
+        Ok(Self { plain: vps::start(Share::Equal)?, sshd: Sshd::start_with(""), home: Home::new() })
     }
 
     /// The VPSes as a gateway knows them.

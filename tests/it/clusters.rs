@@ -301,7 +301,7 @@ fn scp_to_both_at_once() {
         (&[], "trainer", &two.work),
     ] {
         let before_it = site.sshd.connections();
-        let run = two.run(before).args(["vps", "cp", "--user", &user(), &path("from/lab"), &to(host, "to/copied")]);
+        let run = two.run(before).args(["vps", "cp", "--user", user(), &path("from/lab"), &to(host, "to/copied")]);
         run.output().succeeds();
         assert_eq!(site.sshd.connections(), before_it + 1, "{host}");
     }

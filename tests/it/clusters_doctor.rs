@@ -23,7 +23,7 @@ fn with_own_ssh(two: &TwoClusters, run: Run) -> Run {
 }
 
 fn doctor(two: &TwoClusters, before: &[&str], vps: &str) -> Value {
-    let run = two.run(before).args(["doctor", vps, "--json", "--all", "--user", &user()]).deadline(120);
+    let run = two.run(before).args(["doctor", vps, "--json", "--all", "--user", user()]).deadline(120);
     let outcome = with_own_ssh(two, run).output();
     serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("{error}\n{outcome}"))
 }

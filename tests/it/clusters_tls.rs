@@ -189,14 +189,14 @@ fn two_clusters_with_a_ca_each() {
     );
 
     for (before, site) in [(&[][..], &work), (&["--cluster", "lab"], &lab)] {
-        let words = ["vps", "connect", NAME, "--user", &user()];
+        let words = ["vps", "connect", NAME, "--user", user()];
         let connect = me.run(before).args(words).args(["--", "-F", "none", "-o", "BatchMode=yes", WHERE]).output();
         connect.succeeds().prints(&site.says());
         let listed = json_of(&me.run(before).args(["vps", "list", "--json"]).output());
         assert_eq!(listed[0]["name"], NAME, "{listed:#}");
         let shown = json_of(&me.run(before).args(["config", "show", "--json"]).output());
         assert_eq!((&shown["host"]["value"], &shown["proxy"]["value"]), (&json!(site.url()), &json!(site.proxy())));
-        let doctor = me.run(before).args(["doctor", NAME, "--json", "--all", "--user", &user()]);
+        let doctor = me.run(before).args(["doctor", NAME, "--json", "--all", "--user", user()]);
         let report: Value = serde_json::from_slice(&doctor.deadline(120).output().stdout).unwrap();
         for check in ["host-api", "proxy-port", "proxy", "tunnel", "login"] {
             assert_eq!(of_check(&report, check)["verdict"], "ok", "{check}: {report:#}");

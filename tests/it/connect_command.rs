@@ -33,7 +33,7 @@ fn a_vps_can_be_named_in_other_ways() {
     let cluster = Cluster::new();
     let name = name_of(ID);
     for vps in [format!("{ID}.kohakuriver"), format!("kohakuriver-{ID}"), name.clone(), format!("{name}.kohakuriver")] {
-        let run = cluster.run(CLI).args(["vps", "connect", &vps, "--user", &user(), "--", "echo in"]);
+        let run = cluster.run(CLI).args(["vps", "connect", &vps, "--user", user(), "--", "echo in"]);
         run.output().succeeds().prints("in\n");
     }
     // One VPS, one identity, whatever it was called.
@@ -124,7 +124,7 @@ fn a_key_that_ssh_would_not_take_is_said_before_ssh_starts() {
 fn the_login_is_the_one_that_is_asked_for() {
     let cluster = Cluster::new();
     let run = |user: &str| cluster.run(CLI).args(["vps", "connect", ID, "--user", user, "--", "id -un"]).output();
-    run(&user()).succeeds().prints(&format!("{}\n", user()));
+    run(user()).succeeds().prints(&format!("{}\n", user()));
     run("kr-nobody-here").exits(255).prints_nothing().says(&["kr-nobody-here@", "Permission denied"]);
     let by_default = cluster.run(CLI).args(["vps", "connect", ID, "--dry-run"]).output();
     by_default.succeeds().check(by_default.text().contains(" -l root "), "root as the login");
@@ -232,7 +232,7 @@ fn names_of_folders_do_not_matter() {
     let given = cluster.home.join("my 'key' %u");
     cluster.sshd.copy_key_to(&given);
     for shell in ["/bin/sh", "/bin/bash"] {
-        let connect = || cluster.run(&cli).env("SHELL", shell).args(["vps", "connect", ID, "--user", &user()]);
+        let connect = || cluster.run(&cli).env("SHELL", shell).args(["vps", "connect", ID, "--user", user()]);
         connect().args(["--", "echo in; exit 9"]).output().exits(9).prints("in\n");
         connect().arg("--key").arg(&given).args(["--", "echo in; exit 9"]).output().exits(9).prints("in\n");
         let command = connect().arg("--key").arg(&given).args(["--dry-run", "--", "echo 'i  n'; exit 9"]).output();

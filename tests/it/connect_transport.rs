@@ -86,7 +86,7 @@ fn sshs_own_options_stand_before_and_behind_the_vps() {
         vec![ID, "-vE", log.to_str().unwrap(), "-oSetEnv=A=b"],
         vec!["-v", ID, "-E", log.to_str().unwrap()],
     ] {
-        let run = cluster.run(CLI).args(["vps", "connect"]).args(words).args(["-l", &user(), "echo", "-n", "--", "in"]);
+        let run = cluster.run(CLI).args(["vps", "connect"]).args(words).args(["-l", user(), "echo", "-n", "--", "in"]);
         run.output().succeeds().prints("-- in").says_nothing();
         let logged = fs::read_to_string(&log).unwrap();
         assert!(logged.contains("Sending command: echo -n -- in"), "{logged}");

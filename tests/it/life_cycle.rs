@@ -169,7 +169,7 @@ fn the_new_host_key_of_a_restarted_container_replaces_the_stored_one() {
     let host = LifeHost::with(vps("running", "docker", now.port));
     let gateway = Gateway::with_host_api(&host.base());
     let key = now.key.display().to_string();
-    let connect = ["vps", "connect", ID, "--key", &key, "--user", &user(), "--", "-F", "none", "echo in"];
+    let connect = ["vps", "connect", ID, "--key", &key, "--user", user(), "--", "-F", "none", "echo in"];
     host.run(&home, &connect).through(gateway.address.port()).output().succeeds().prints("in\n").says_nothing();
 
     // Nothing is stored for a VPS without a key.
@@ -259,7 +259,7 @@ fn a_vps_that_was_just_created_is_a_host_of_ssh() {
         let entries = fs::read_to_string(home.join(".ssh/kohakuriver.conf")).unwrap();
         assert!(entries.contains("\nHost Fresh.kohakuriver\n"), "{entries}");
         let ssh = Run::new(tool("ssh"), &home).arg("-F").arg(home.join(".ssh/config"));
-        ssh.args(["Fresh.kohakuriver", "-l", &user(), "echo in"]).output().succeeds().prints("in\n");
+        ssh.args(["Fresh.kohakuriver", "-l", user(), "echo in"]).output().succeeds().prints("in\n");
         // A restart re-creates it.
         host.change(|state| state.course = ["assigning"].into());
         run(&["vps", "restart", "fresh", "--yes", "--wait", "1"]);
@@ -415,7 +415,7 @@ fn a_new_port_gives_no_prompt_when_the_host_key_is_the_same() {
     let ssh = || {
         // Without BatchMode, ssh would ask on a terminal, and there is no terminal.
         let run = Run::new(tool("ssh"), &home).arg("-F").arg(home.join(".ssh/config"));
-        run.args(["trainer.kohakuriver", "-l", &user(), "echo in"]).output()
+        run.args(["trainer.kohakuriver", "-l", user(), "echo in"]).output()
     };
     let written = |gateway: &Gateway| {
         let proxy = gateway.address.to_string();

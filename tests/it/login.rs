@@ -46,7 +46,7 @@ impl Cluster {
 
     fn connect(&self, token: Option<&str>) -> Outcome {
         self.sshd.copy_key_to(&self.home.join(&format!(".ssh/id-kohakuriver-{ID}")));
-        let run = Run::new(CLI, &self.home).args(["vps", "connect", ID, "--user", &user(), "--"]);
+        let run = Run::new(CLI, &self.home).args(["vps", "connect", ID, "--user", user(), "--"]);
         self.with_settings(run.args(["-F", "none", "-o", "BatchMode=yes", "echo in; exit 4"]), token).output()
     }
 }

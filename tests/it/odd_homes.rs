@@ -51,7 +51,7 @@ impl ReadOnly {
     }
 
     fn connect(&self) -> Run {
-        self.kohakuriver(&["vps", "connect", ID, "--user", &user(), "--", "echo in"])
+        self.kohakuriver(&["vps", "connect", ID, "--user", user(), "--", "echo in"])
     }
 }
 
@@ -156,7 +156,7 @@ fn a_setting_names_the_file_of_host_keys() {
     let entries = cluster.run(CLI).args(["ssh", "config"]).output().text();
     let named = format!("UserKnownHostsFile \"{}\"\n", file.display().to_string().replace('%', "%%"));
     assert!(entries.contains(&named) && entries.contains("# Made by: env "), "{entries}");
-    let doctor = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output().text();
+    let doctor = cluster.run(CLI).args(["doctor", ID, "--user", user()]).output().text();
     let texts = ["host keys are kept in ~/keys/of 100%d vpses", ", compared with ~/keys/of 100%d vpses: "];
     assert!(texts.iter().all(|text| doctor.contains(text)) && doctor.contains("is the stored one"), "{doctor}");
     cluster.run(CLI).args(["ssh", "forget", ID]).output().succeeds().says(&["removed the host key"]);

@@ -138,7 +138,7 @@ fn vps_connect_with_an_older_host() {
     sshd.copy_key_to(&home.join(&format!(".ssh/id-kohakuriver-{ID}")));
     let connect = |id: &str| {
         let run = Run::new(CLI, &home).on_host(host.api.port()).through(host.proxy.port());
-        let run = run.args(["vps", "connect", id, "--user", &user(), "--", "-F", "none", "-o", "BatchMode=yes"]);
+        let run = run.args(["vps", "connect", id, "--user", user(), "--", "-F", "none", "-o", "BatchMode=yes"]);
         run.arg("cat; exit 8").stdin("through\n").output()
     };
     connect(ID).exits(8).prints("through\n");

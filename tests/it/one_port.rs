@@ -66,7 +66,7 @@ impl Cluster {
     fn ssh(&self, options: &[&str]) -> Outcome {
         let config = self.laptop.join(".ssh/config");
         let run = Run::new(tool("ssh"), &self.laptop).arg("-F").arg(config).args(["-o", "BatchMode=yes"]).args(options);
-        run.args(["-l", &user(), "trainer.kohakuriver", "echo in; exit 4"]).output()
+        run.args(["-l", user(), "trainer.kohakuriver", "echo in; exit 4"]).output()
     }
 
     /// The answer to a request over TLS.
@@ -98,7 +98,7 @@ fn one_url_is_all_that_a_laptop_knows() {
         cluster.ssh(&["-o", &format!("ProxyUseFdpass={fdpass}")]).exits(4).prints("in\n");
     }
     let connect =
-        ["vps", "connect", "trainer", "--user", &user(), "--", "-F", "none", "-o", "BatchMode=yes", "echo in; exit 4"];
+        ["vps", "connect", "trainer", "--user", user(), "--", "-F", "none", "-o", "BatchMode=yes", "echo in; exit 4"];
     cluster.run(&connect).output().exits(4).prints("in\n");
     cluster.run(&["vps", "pause", "trainer"]).output().succeeds();
     // The Host has seen the token that it made, and the port of nobody but the gateway.

@@ -110,7 +110,7 @@ fn every_form_of_a_vps_is_a_host_and_all_share_one_key() {
         assert_eq!(known.len(), 1, "{host}: {known:?}");
         assert!(known[0].starts_with(&format!("kohakuriver-{ID},{ID}.kohakuriver ssh-")), "{known:?}");
     }
-    let connect = ["vps", "connect", &name, "--user", &crate::support::tools::user(), "--", "-F", "none"];
+    let connect = ["vps", "connect", &name, "--user", crate::support::tools::user(), "--", "-F", "none"];
     user.kohakuriver(&connect).args(["-o", "BatchMode=yes", "echo in"]).output().succeeds().prints("in\n");
     assert_eq!(user.known_hosts().len(), 1);
     assert!(!user.home.join(".ssh/known_hosts").exists());

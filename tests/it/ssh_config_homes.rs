@@ -131,9 +131,9 @@ const ROWS: &[(&str, Shape, Becomes)] = &[
     ("a mode for everybody", Made(|home| set_mode(&home.write(".ssh/config", "Host a\n"), 0o644)), Included),
     ("a mode for the owner", Made(|home| set_mode(&home.write(".ssh/config", "Host a\n"), 0o600)), Included),
     (
-        "six hundred hosts",
+        "a hundred hosts",
         Made(|home| {
-            let hosts: String = (0..600).map(|n| format!("Host h{n}\n  User u{n}\n")).collect();
+            let hosts: String = (0..100).map(|n| format!("Host h{n}\n  User u{n}\n")).collect();
             home.write(".ssh/config", hosts);
         }),
         Included,

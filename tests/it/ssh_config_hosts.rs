@@ -22,7 +22,7 @@ const QUIET: &str = "Host *\n  BatchMode yes\n  GlobalKnownHostsFile /dev/null\n
 /// `vps connect` with an ssh_config of the user's that includes no entries, and these words behind the VPS.
 fn connect(user: &User, own: &str, words: &[&str]) -> Run {
     let config = user.home.write("own", own);
-    let run = user.kohakuriver(&["vps", "connect", ID, "--user", &tools::user(), "--", "-F"]);
+    let run = user.kohakuriver(&["vps", "connect", ID, "--user", tools::user(), "--", "-F"]);
     run.arg(config).args(words)
 }
 
@@ -181,8 +181,8 @@ fn the_only_identity_file_of_the_user_does_not_exist() {
         user.home.write(".ssh/config", format!("{QUIET}{}", if hides { "  IdentityFile ~/.ssh/gone\n" } else { "" }));
         user.kohakuriver(&["ssh", "config", "--write"]).first_on_path(&folder).output().succeeds();
         let entries = fs::read_to_string(user.home.join(".ssh/kohakuriver.conf")).unwrap();
-        let ssh = user.ssh(&format!("{ID}.kohakuriver")).args(["-l", &login, "true"]).output();
-        let connect = user.kohakuriver(&["vps", "connect", ID, "--user", &login, "--", "true"]);
+        let ssh = user.ssh(&format!("{ID}.kohakuriver")).args(["-l", login, "true"]).output();
+        let connect = user.kohakuriver(&["vps", "connect", ID, "--user", login, "--", "true"]);
         (entries.contains("id_ed25519"), ssh.status.success(), connect.first_on_path(&folder).output().status.success())
     };
     assert_eq!(works(true), (true, true, true));
@@ -222,7 +222,7 @@ fn an_older_ssh_reads_our_files_and_reaches_vpses() {
     fs::remove_file(user.home.join(".ssh/.kohakuriver_known_hosts")).unwrap();
     let folder = with_own_config(&user, &older);
     for _ in 0..2 {
-        let words = ["vps", "connect", ID, "--user", &tools::user(), "--", "echo in"];
+        let words = ["vps", "connect", ID, "--user", tools::user(), "--", "echo in"];
         user.kohakuriver(&words).first_on_path(&folder).output().succeeds().prints("in\n");
     }
 }

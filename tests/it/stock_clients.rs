@@ -86,7 +86,7 @@ fn the_older_hosts_own_client() {
     home.ssh("", &format!("-F {}", config.display()));
     let settings = home.write("config.toml", OLDER_CLIENT_SETTINGS);
     let client = Run::new(older_host_python(), &home).args(["-c", "from hakuriver.cli.ssh import main; main()"]);
-    let client = client.args(["--host", "127.0.0.1", "--user", &user(), "--proxy-port"]);
+    let client = client.args(["--host", "127.0.0.1", "--user", user(), "--proxy-port"]);
     let client = client.arg(scene.proxy().address.port().to_string()).arg(ID);
     let client = client.first_on_path(&home.join("bin")).env("HAKURIVER_CONFIG", settings);
     let outcome = client.stdin("echo in-the-vps $((6 * 7)); exit 0\n").output();

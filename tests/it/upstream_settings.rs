@@ -194,9 +194,9 @@ fn the_other_commands_go_through_it_too() {
     let squid = office.squid();
     let home = office.home(NAME, &json!({ "upstream_proxy": url("http", &squid) }));
     office.kohakuriver(&home, &["vps", "list"]).output().succeeds().says_nothing();
-    let connect = ["vps", "connect", ID, "--user", &user(), "--", "echo", "in"];
+    let connect = ["vps", "connect", ID, "--user", user(), "--", "echo", "in"];
     office.kohakuriver(&home, &connect).output().succeeds().prints("in\n");
-    let doctor = office.kohakuriver(&home, &["doctor", ID, "--user", &user()]).output();
+    let doctor = office.kohakuriver(&home, &["doctor", ID, "--user", user()]).output();
     keeps_the_password(&doctor);
     let through = format!("through the upstream proxy at {}", squid.address);
     doctor.succeeds().check(doctor.text().contains(&through), "the proxy on the way");

@@ -10,7 +10,7 @@ use crate::support::scene::ID;
 use crate::support::tools::{CLI, user};
 
 fn cp(cluster: &Cluster, args: &[&str]) -> Outcome {
-    cluster.run(CLI).args(["vps", "cp", "--user", &user()]).args(args).output()
+    cluster.run(CLI).args(["vps", "cp", "--user", user()]).args(args).output()
 }
 
 #[test]

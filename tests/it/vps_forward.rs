@@ -22,7 +22,7 @@ fn forwarding(cluster: &Cluster, to: u16) -> (Process, u16) {
 fn forwarding_with(cluster: &Cluster, to: u16, flags: &[&str]) -> (Process, u16) {
     for _ in 0..5 {
         let port = free_port();
-        let run = cluster.run(CLI).args(["vps", "forward", ID, "--user", &user(), &format!("{port}:{to}")]).args(flags);
+        let run = cluster.run(CLI).args(["vps", "forward", ID, "--user", user(), &format!("{port}:{to}")]).args(flags);
         let process = run.start();
         let said = format!("kohakuriver: localhost:{port} is port {to} of {ID}; Ctrl-C ends it\n");
         match process.try_wait_for(DEADLINE, |seen| String::from_utf8_lossy(&seen.stderr).contains(&said).then_some(()))
@@ -131,7 +131,7 @@ fn a_configuration_that_clears_forwardings_clears_none() {
 fn what_cannot_be_forwarded_is_said() {
     let cluster = Cluster::new();
     let forward =
-        |vps: &str, port: &str| cluster.run(CLI).args(["vps", "forward", vps, "--user", &user(), port]).output();
+        |vps: &str, port: &str| cluster.run(CLI).args(["vps", "forward", vps, "--user", user(), port]).output();
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     forward(ID, &format!("{port}:80")).exits(1).says(&[

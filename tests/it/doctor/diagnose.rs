@@ -16,7 +16,7 @@ use crate::support::sshd::{Sshd, ssh_keygen};
 use crate::support::tools::{CLI, sh_quote, tool, user};
 
 fn connect(cluster: &Cluster) -> Run {
-    cluster.run(CLI).args(["vps", "connect", ID, "--user", &user(), "--diagnose"]).deadline(120)
+    cluster.run(CLI).args(["vps", "connect", ID, "--user", user(), "--diagnose"]).deadline(120)
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn no_file_is_changed_or_left_behind() {
     // Creates the files that every run has.
     drop(cluster.run(CLI));
     let before = content(cluster.home.path());
-    let run = |vps: &str| cluster.run(CLI).args(["doctor", vps, "--user", &user()]).env("TMPDIR", &temporary);
+    let run = |vps: &str| cluster.run(CLI).args(["doctor", vps, "--user", user()]).env("TMPDIR", &temporary);
     for vps in [ID, "vps-8192", "no-such-vps"] {
         run(vps).env("KOHAKURIVER_LOG_FILE", &log).output().exits(i32::from(vps == "no-such-vps"));
     }
@@ -218,7 +218,7 @@ fn lines_of(text: &str, checks: &[&str]) -> String {
 #[test]
 fn the_text_without_problems() {
     let cluster = Cluster::new();
-    let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output();
+    let outcome = cluster.run(CLI).args(["doctor", ID, "--user", user()]).output();
     outcome.succeeds().says_nothing();
     let text = comparable(&outcome, &cluster);
     let same =
@@ -245,7 +245,7 @@ A login on VPS 7323718749301768192 works.
 fn the_text_of_a_problem() {
     let port = RefusingPort::new();
     let cluster = Cluster::with(Home::new(), |vps| vps["ssh_port"] = port.port.into());
-    let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).output();
+    let outcome = cluster.run(CLI).args(["doctor", ID, "--user", user()]).output();
     outcome.exits(1).says_nothing();
     let text = comparable(&outcome, &cluster);
     assert_eq!(
@@ -276,7 +276,7 @@ fn one_skipped_check_is_counted() {
 fn the_text_of_all_problems() {
     let cluster = Cluster::new();
     let port = RefusingPort::new();
-    let run = cluster.run(CLI).args(["doctor", ID, "--all", "--user", &user()]).env("SHELL", "/no/such/shell");
+    let run = cluster.run(CLI).args(["doctor", ID, "--all", "--user", user()]).env("SHELL", "/no/such/shell");
     let outcome = run.through(port.port).output();
     outcome.exits(1).says_nothing();
     let text = comparable(&outcome, &cluster).replace(&port.port.to_string(), "8002");

@@ -33,7 +33,7 @@ use crate::support::tools::{CLI, sh_quote, user};
 
 /// `kohakuriver doctor` for the VPS, as JSON.
 fn doctor(cluster: &Cluster) -> Run {
-    cluster.run(CLI).args(["doctor", ID, "--json", "--user", &user()]).deadline(120)
+    cluster.run(CLI).args(["doctor", ID, "--json", "--user", user()]).deadline(120)
 }
 
 /// The report on stdout.

@@ -133,7 +133,7 @@ fn a_line_that_breaks_only_commands() {
     Broken { lines: bad, bad, partner: None, said, option: "RemoteCommand=none" }.is_blamed();
     let cluster = with_entries(&format!("Host *\n  {bad}\n"));
     cluster.run("/bin/sh").args(["-c", &format!("ssh -l {} {}", user(), host())]).output().succeeds().prints("in\n");
-    let outcome = cluster.run(CLI).args(["doctor", ID, "--user", &user()]).deadline(120).output();
+    let outcome = cluster.run(CLI).args(["doctor", ID, "--user", user()]).deadline(120).output();
     outcome.exits(1);
     for text in [
         "caused by: without a command, ssh logs in and runs that of the line; sftp, rsync, git, Ansible and IDEs send a command",
@@ -215,7 +215,7 @@ fn a_line_that_breaks_connect() {
     let option = format!("kohakuriver vps connect {ID} --user {} -- -o ClearAllForwardings=yes", user());
     blames(&cluster, "own-ssh", ("config", &forward), "Could not request local forwarding", &option);
     // The same for a person whose ssh just failed.
-    let run = cluster.run(CLI).args(["vps", "connect", ID, "--user", &user(), "--diagnose", "--", "true"]);
+    let run = cluster.run(CLI).args(["vps", "connect", ID, "--user", user(), "--diagnose", "--", "true"]);
     run.output().exits(255).says(&["Could not request", "fails because of ", &forward, "\n  fix: "]);
 }
 

@@ -28,7 +28,7 @@ fn cluster() -> Cluster {
 
 fn doctor(cluster: &Cluster) -> Run {
     let run = cluster.run(cluster.home.join("pro grams/kohakuriver")).env("KOHAKURIVER_TOKEN", IN_ENV).deadline(120);
-    run.args(["doctor", ID, "--all", "--user", &user()])
+    run.args(["doctor", ID, "--all", "--user", user()])
 }
 
 /// Neither form of the report may show anything private. `check` must find a problem.

@@ -53,7 +53,7 @@ fn the_readme_shows_the_output_of_doctor() {
     cluster.connect().args(["--", "true"]).output().succeeds();
     set_mode(&cluster.home.join(&format!(".ssh/id-kohakuriver-{ID}")), 0o644);
     let path = format!("{}:{}", cluster.home.join(".cargo/bin").display(), cluster.home.join("bin").display());
-    let run = cluster.run(cli).args(["doctor", "trainer", "--user", &user()]).first_on_path(path.as_ref());
+    let run = cluster.run(cli).args(["doctor", "trainer", "--user", user()]).first_on_path(path.as_ref());
     let outcome = run.output();
     outcome.exits(1).says_nothing();
     let printed = outcome.text().replace(NODE, "node1");

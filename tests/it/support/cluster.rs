@@ -67,7 +67,7 @@ impl Cluster {
     /// would be root.
     pub(crate) fn connect(&self) -> Run {
         let run = self.run(CLI).args(["vps", "connect", ID]);
-        if user() == "root" { run } else { run.args(["--user", &user()]) }
+        if user() == "root" { run } else { run.args(["--user", user()]) }
     }
 
     pub(crate) fn known_hosts(&self) -> String {

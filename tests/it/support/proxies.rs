@@ -104,7 +104,7 @@ pub(crate) fn ports(allowed: &[u16]) -> String {
 pub(crate) fn squid_with(home: &Home, port: u16, settings: &str) -> Run {
     let folder = home.path().display();
     // squid refuses to run as root, so it gets a user who can read its folder.
-    let user = if rustix::process::geteuid().is_root() { "nobody".to_owned() } else { user() };
+    let user = if rustix::process::geteuid().is_root() { "nobody" } else { user() };
     set_mode(home.path(), 0o755);
     let config = format!(
         "{settings}http_access deny all\ncache deny all\ncache_mem 8 MB\ncache_effective_user {user}\nicp_port 0\n\

@@ -74,7 +74,7 @@ impl Scene {
         if let Some(scene) = slot.upgrade() {
             return scene;
         }
-        let sshd = Sshd::start();
+        let sshd = Sshd::start_with("");
         let front = front(&sshd);
         let scene = Arc::new(Self { sshd, front, home: Home::new() });
         *slot = Arc::downgrade(&scene);

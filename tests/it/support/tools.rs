@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use super::home::Home;
 
@@ -84,9 +85,12 @@ pub(crate) fn older_ssh(home: &Home) -> Option<PathBuf> {
 }
 
 /// The name of the user who runs the tests, from the user database: ssh and sshd look there too.
-pub(crate) fn user() -> String {
-    let output = std::process::Command::new(tool("id")).arg("-un").output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+pub(crate) fn user() -> &'static str {
+    static USER: LazyLock<String> = LazyLock::new(|| {
+        let output = std::process::Command::new(tool("id")).arg("-un").output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    });
+    &USER
 }
 
 /// A user who has no rights of their own here: Debian's nobody.

@@ -91,7 +91,7 @@ impl TwoClusters {
 
     /// `kohakuriver vps connect`, with these words before the command and a VPS behind it.
     pub(crate) fn connect(&self, before: &[&str], vps: &str) -> Run {
-        let login = ["vps", "connect", vps, "--user", &user(), "--", "-F", "none", "-o", "BatchMode=yes"];
+        let login = ["vps", "connect", vps, "--user", user(), "--", "-F", "none", "-o", "BatchMode=yes"];
         self.run(before).args(login)
     }
 
