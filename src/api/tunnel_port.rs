@@ -39,6 +39,11 @@ impl TunnelPort {
         self.pooled.base()
     }
 
+    /// Whether it is asked for everybody's sessions.
+    pub fn is_for_all(&self) -> bool {
+        self.all
+    }
+
     /// The open tunnels of the user, or of everybody.
     ///
     /// # Errors

@@ -280,6 +280,8 @@ fn the_command_lists_and_ends_ones_own() {
         "cannot end session 2",
         "vps sessions",
     );
+    let unknown = scene.cli(Some(ADMIN), &["--all", "--end", "9", "--yes"]).output();
+    unknown.exits(1).fails_with("kohakuriver", "cannot end session 9", "`kohakuriver vps sessions --all`");
     let unasked = scene.cli(Some(OWNER), &["--end", "1"]).output();
     unasked.exits(2).says(&["confirmation is required", "--yes"]);
     echoes(&mut owners).unwrap();

@@ -47,6 +47,7 @@ impl Source {
                 let address = sys::users_shell().word(base.trim_start_matches("http://").as_ref());
                 format!("kohakuriver vps sessions --admin {}", address.display())
             }
+            Self::Port(port) if port.is_for_all() => "kohakuriver vps sessions --all".to_owned(),
             Self::Port(_) => "kohakuriver vps sessions".to_owned(),
         }
     }
