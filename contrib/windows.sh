@@ -51,7 +51,7 @@ fi
 built=$(contrib/build.sh x86_64-pc-windows-gnu)
 
 export WINEPREFIX=$folder/wine WINEDEBUG=-all
-mkdir -p "$folder/home"
+mkdir -p "$folder/home" "$WINEPREFIX"
 # The system's own programs start before the tests: they keep the stderr of whoever starts them.
 trap 'wineserver -k >/dev/null 2>&1 || true' EXIT
 HOME=$folder/home wineserver -p
