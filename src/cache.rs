@@ -85,13 +85,13 @@ mod tests {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
-        for (name, written) in [("old", now - 2 * DAY), ("new", now), ("future", now + 2 * DAY)] {
+        for (name, written) in [("old", now - 2 * DAY), ("a day", now - DAY), ("new", now), ("future", now + 2 * DAY)] {
             fs::File::create(folder.path().join(name)).unwrap().set_modified(written).unwrap();
         }
         remove_old(folder.path(), DAY, now);
         let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, ["future", "new"]);
+        assert_eq!(left, ["a day", "future", "new"]);
         remove_old(&folder.path().join("missing"), DAY, now);
     }
 }

@@ -214,6 +214,10 @@ mod tests {
         assert!(entry.read(now).is_some());
         assert_eq!(entry.read(now + LIFETIME), None);
         assert_eq!(entry.read(now - LIFETIME), None);
+        let whole_second = UNIX_EPOCH + Duration::from_secs(1);
+        entry.write(TaskId::parse(ID).unwrap(), whole_second).unwrap();
+        assert_eq!(entry.read(whole_second + LIFETIME), None);
+        entry.write(TaskId::parse(ID).unwrap(), now).unwrap();
         let good = fs::read_to_string(&entry.path).unwrap();
         for broken in [
             "",

@@ -127,6 +127,10 @@ impl Tunnel {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::api::admin::Admin;
+    use crate::api::fake_host::FakeHost;
+    use crate::api::tunnel_port::TunnelPort;
+    use crate::settings::{ConfigFile, Flags, Settings};
     use serde_json::json;
 
     /// A tunnel of a gateway's list, with these changes.
@@ -160,6 +164,36 @@ pub(crate) mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn both_addresses_of_a_gateway_list_and_end_tunnels() {
+        let host = FakeHost::start().await;
+        let flags = Flags { proxy: host.base.parse().ok(), ..Flags::default() };
+        let settings = Settings::resolve(flags, &|_| None, ConfigFile::default()).unwrap();
+        let admin = Admin::new(&host.base, "gpu").unwrap();
+        let own = TunnelPort::of(&settings, None, false).unwrap();
+        let all = TunnelPort::of(&settings, None, true).unwrap();
+        assert_eq!(own.base(), host.base);
+
+        let list = json!([sent(json!({}))]);
+        host.on("/sessions?gateways", 200, &list).on("/sessions?gateways&all", 200, json!([]));
+        let tunnels = Tunnels::from_json(&list).unwrap();
+        assert_eq!((admin.tunnels().await.unwrap(), own.tunnels().await.unwrap()), (tunnels.clone(), tunnels));
+        assert_eq!(all.tunnels().await.unwrap(), Tunnels::default());
+        host.on("/sessions?gateways", 500, &list);
+        assert!(matches!(own.tunnels().await, Err(ApiError::Status { status: 500, .. })));
+
+        let which = "gw1/7".parse().unwrap();
+        let over = json!({ "detail": "there is no such session" });
+        host.on("/sessions/gw1/7", 204, "").on("/sessions/gw1/7?all", 404, over);
+        assert!(admin.end(&which, None).await.unwrap() && own.end(&which).await.unwrap());
+        assert!(!all.end(&which).await.unwrap());
+        // What has no sessions at all answers 404 as well.
+        host.forget();
+        for ended in [admin.end(&which, None).await, own.end(&which).await] {
+            assert!(matches!(ended, Err(ApiError::Status { status: 404, .. })), "{ended:?}");
+        }
+    }
+
     #[test]
     fn a_list_with_and_without_its_gateways() {
         let read = |json: Value| Tunnels::from_json(&json);
@@ -168,6 +202,7 @@ pub(crate) mod tests {
         let two = json!([{ "name": "gw1", "sessions": 1 }, { "name": "10.0.0.2:8002", "sessions": 0, "error": "it\u{1b} lies" }]);
         let of_two = read(json!({ "gateways": two, "sessions": [sent(json!({}))] })).unwrap();
         assert!(of_two.are_of_several);
+        assert!(!read(json!({ "gateways": [{ "name": "gw1" }], "sessions": [] })).unwrap().are_of_several);
         assert_eq!(of_two.silent, ["10.0.0.2:8002: it lies"]);
         for broken in [json!({}), json!({ "sessions": {} }), json!([{}]), json!({ "sessions": [7] }), json!("x")] {
             assert!(read(broken.clone()).is_none(), "{broken}");

@@ -109,5 +109,7 @@ mod tests {
             assert_eq!((reason as usize, Reason::of(at as u8)), (at, reason));
         }
         assert_eq!(Reason::of(200), Reason::Other);
+        let texts: std::collections::BTreeSet<_> = Reason::ALL.into_iter().map(Reason::text).collect();
+        assert_eq!(texts.len(), Reason::ALL.len());
     }
 }

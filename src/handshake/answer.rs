@@ -120,6 +120,7 @@ mod tests {
     use crate::handshake::request::{self, MaxSize};
     use crate::handshake::{Step, line};
     use crate::refusal::{Rights, State};
+    use crate::resume::SessionId;
     use crate::status::VpsStatus;
 
     #[test]
@@ -197,6 +198,32 @@ mod tests {
         let starting = text(Refusal::Starting(VpsStatus::Pending.into()));
         assert!(starting.contains("\r\nRetry-After: 2\r\n"));
         assert!(starting.contains("\r\nProxy-Status: kohakuriver-gateway; error=destination_unavailable\r\n"));
+    }
+
+    #[test]
+    fn our_own_client_reads_the_grant_of_a_resumable_tunnel() {
+        let granted = Answered::New { id: SessionId([1; 16]), key: [2; 32], keep: 900, window: 4_194_304 };
+        let bytes = established(granted);
+        assert_eq!(connect::read(&bytes), Step::Done(Answer::Established(Some(granted)), bytes.len()));
+    }
+
+    #[test]
+    fn a_session_is_called_over_only_where_the_client_would_continue_one_and_never_can() {
+        let new = Asked::New([3; 32]);
+        let to_continue = Asked::Continue { id: SessionId([1; 16]), delivered: 0, n: 1, mac: [2; 32], passed: false };
+        for (asked, refusal, expected) in [
+            (to_continue, Refusal::NotAllowed, Some(Answered::Over)),
+            (to_continue, Refusal::NoRunner, None),
+            (new, Refusal::NotAllowed, None),
+        ] {
+            let head = format!("CONNECT 42:22 HTTP/1.1\r\n{}: {}\r\n\r\n", resume::FIELD, asked.value());
+            let Step::Done(Ok(request), _) = request::read(head.as_bytes(), MaxSize::DEFAULT, &[]) else {
+                panic!("{head}")
+            };
+            let answer = connect::read(&refuse(&request, &refusal));
+            let Step::Done(Answer::Refused(refused), _) = answer else { panic!("{answer:?}") };
+            assert_eq!((refused.status, refused.resume), (refusal.http_status(), expected), "{head}");
+        }
     }
 
     #[test]

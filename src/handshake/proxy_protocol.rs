@@ -137,6 +137,8 @@ pub(crate) mod tests {
             let header = super::header(address.parse().unwrap());
             assert_eq!(read(&header), Step::Done(of(address), header.len()));
         }
+        let local = local_header();
+        assert_eq!(read(&local), Step::Done(Ok(None), local.len()));
     }
 
     #[test]

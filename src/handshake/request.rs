@@ -303,6 +303,7 @@ mod tests {
             (b"GET", false),
             (b"", false),
             (b" /", false),
+            (b" /api/vps", false),
             (b"CONNECT 42:22 HTTP/1.1\r\n", false),
             (b"REQUEST_TUNNEL 42\n", false),
             (b"GET http://x/ HTTP/1.1\r\n", false),

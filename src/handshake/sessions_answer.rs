@@ -27,3 +27,28 @@ pub fn refused(status: u16, detail: &str, hint: Option<&str>, fields: &str) -> V
     };
     with_body(status, PROBLEM_JSON, &format!("{fields}{login}"), &text::json(&body.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_is_a_whole_one_of_http() {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let list = text(listed("[]"));
+        assert!(list.starts_with("HTTP/1.1 200 OK\r\n") && list.ends_with("\r\nConnection: close\r\n\r\n[]"), "{list}");
+        assert!(list.contains("\r\nCache-Control: no-store\r\n"), "{list}");
+        let end = text(ended());
+        assert!(end.starts_with("HTTP/1.1 204 No Content\r\n") && end.ends_with("\r\n\r\n"), "{end}");
+        for (status, line) in [(401, "401 Unauthorized"), (405, "405 Method Not Allowed"), (410, "410 Gone")] {
+            let refusal = text(refused(status, "why", None, "X-Own: 1\r\n"));
+            assert!(refusal.starts_with(&format!("HTTP/1.1 {line}\r\n")), "{refusal}");
+            assert!(refusal.contains("\r\nX-Own: 1\r\n") && refusal.contains(r#""detail":"why""#), "{refusal}");
+            assert_eq!(
+                refusal.matches("\r\nWWW-Authenticate: ").count(),
+                if status == 401 { 2 } else { 0 },
+                "{refusal}"
+            );
+        }
+    }
+}

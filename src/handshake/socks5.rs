@@ -195,7 +195,10 @@ mod tests {
         for version in [1, 5] {
             assert_eq!(read_login(&[version, 0]), Step::Done(Ok(true), 2));
             assert_eq!(read_login(&[version, 1]), Step::Done(Ok(false), 2));
+            assert_eq!(read_login(&[version]), Step::Incomplete);
         }
+        assert_eq!((read_method(&[5]), read_method(&[])), (Step::Incomplete, Step::Incomplete));
+        assert_eq!(read_login(&[]), Step::Incomplete);
         let codes: Vec<String> = (1..=10)
             .map(|code| match read_reply(&[5, code, 0, 1]) {
                 Step::Done(Ok(Err(code)), 2) => code.to_string(),
@@ -205,6 +208,12 @@ mod tests {
         for (index, code) in codes.iter().enumerate() {
             assert!(code.contains(&(index + 1).to_string()) && !codes[index + 1..].contains(code), "{code}");
         }
+    }
+
+    #[test]
+    fn another_address_is_tried_where_the_server_blames_this_one() {
+        let of_address: Vec<u8> = (0..=255).filter(|&code| Code(code).is_of_address()).collect();
+        assert_eq!(of_address, [1, 3, 4, 5, 6, 8]);
     }
 
     #[test]

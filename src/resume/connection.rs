@@ -286,14 +286,8 @@ impl<S: Supply> Resumable<S> {
     fn read_ahead(&mut self) {
         let mut piece = vec![0; AHEAD];
         while self.attached && self.over.is_none() && (self.link.is_at_end() || !self.drained) {
-            let ahead = self.unread.len() - self.unread_from;
-            if ahead > MOST_WINDOW + AHEAD {
-                self.link.send_reset(Reason::Malformed);
-                self.push();
-                return self.end(SessionOver::Here(Reason::Malformed));
-            }
-            if ahead >= self.allowed {
-                // Memory is short. The peer may take this connection for dead, and come over another one.
+            if self.unread.len() - self.unread_from >= self.allowed {
+                // Memory is short, or the peer sends more than its window. It may take this connection for dead.
                 return;
             }
             match self.read(&mut piece) {

@@ -176,6 +176,10 @@ mod tests {
         assert_eq!(keys(None, Some("homelab"), FILE), ClusterKeys::default());
         assert_eq!(keys(Some("lab"), Some("homelab"), FILE), ClusterKeys::default());
         assert_eq!(keys(Some("lab"), Some("lab-head"), FILE).ssh_proxy_port, Some(9002));
+        // No file was read, as for a Host that flags name whole.
+        let flags = Flags { host: Some("homelab".to_owned()), ..Flags::default() };
+        let unread = Choice::of(&flags, &|_| None, &ConfigFile::default()).unwrap();
+        assert_eq!((unread.cluster, unread.is_default), (Cluster::Unnamed, true));
         // A file without a Host.
         assert_eq!(keys(None, Some("homelab"), r#"{"port":9000}"#).port, Some(9000));
     }

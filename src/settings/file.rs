@@ -346,7 +346,8 @@ mod tests {
     fn reads_every_key() {
         let file = ConfigFile::parse(
             br#"{"host":"gpu-head","port":9000,"ssh_proxy_port":9002,"proxy":"door:8002","gateway_admin":"door:8003",
-                 "resume":"off","log_file":"/tmp/k.log","known_hosts":"~/keys"}"#,
+                 "ca_file":"/ca","pinned_key":"pin","client_cert":"/cert","client_key":"/key","upstream_proxy":"http://p",
+                 "proxy_auth_command":"klist","resume":"off","log_file":"/tmp/k.log","known_hosts":"~/keys"}"#,
         )
         .unwrap();
         let keys = ClusterKeys {
@@ -355,8 +356,13 @@ mod tests {
             ssh_proxy_port: Some(9002),
             proxy: Some("door:8002".into()),
             gateway_admin: Some("door:8003".into()),
+            ca_file: Some("/ca".into()),
+            pinned_key: Some("pin".into()),
+            client_cert: Some("/cert".into()),
+            client_key: Some("/key".into()),
+            upstream_proxy: Some(Password::new("http://p".into())),
+            proxy_auth_command: Some("klist".into()),
             resume: Some(ResumeSetting::Off),
-            ..ClusterKeys::default()
         };
         let unnamed: ClusterName = UNNAMED.parse().unwrap();
         assert_eq!(

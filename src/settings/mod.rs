@@ -129,8 +129,7 @@ impl Settings {
             (true, _) => Source::Flag,
             (false, true) => Source::Env(KOHAKURIVER_CLUSTER),
             (false, false) if env(KOHAKURIVER_HOST).is_some() => Source::Env(KOHAKURIVER_HOST),
-            (false, false) if is_default => Source::Default,
-            (false, false) => Source::File,
+            (false, false) => Source::Default,
         };
         let tls = TlsSettings::resolve(flags.trust, &keys)?;
         let upstream_proxy = pick_upstream(flags.upstream_proxy, keys.upstream_proxy, env)?;
@@ -416,6 +415,47 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_named_by_a_flag_before_the_environment() {
+        let source = |cluster: Option<&str>, host: Option<&str>, env: &[_]| {
+            let flags = Flags {
+                cluster: cluster.map(|name| name.parse().unwrap()),
+                host: host.map(str::to_owned),
+                ..Flags::default()
+            };
+            resolve(flags, env, r#"{"host":"a","clusters":{"lab":{"host":"b"}}}"#).unwrap().cluster_source
+        };
+        let (cluster, host) = (("KOHAKURIVER_CLUSTER", "lab"), ("KOHAKURIVER_HOST", "b"));
+        assert_eq!(source(Some("lab"), None, &[cluster, host]), Source::Flag);
+        assert_eq!(source(None, Some("b"), &[cluster, host]), Source::Flag);
+        assert_eq!(source(None, None, &[cluster, host]), Source::Env(cluster.0));
+        assert_eq!(source(None, None, &[host]), Source::Env(host.0));
+        assert_eq!(source(None, None, &[]), Source::Default);
+    }
+
+    #[test]
+    fn keys_without_a_cluster_in_their_names_are_for_the_unnamed_cluster_or_else_for_the_default_one() {
+        let plain = |cluster: &str, file| {
+            let flags = Flags { cluster: Some(cluster.parse().unwrap()), ..Flags::default() };
+            resolve(flags, &[], file).unwrap().has_plain_keys()
+        };
+        let file = r#"{"host":"a","clusters":{"lab":{"host":"b"}}}"#;
+        assert_eq!((plain("default", file), plain("lab", file)), (true, false));
+        let file = r#"{"default_cluster":"lab","clusters":{"lab":{"host":"b"},"other":{"host":"c"}}}"#;
+        assert_eq!((plain("lab", file), plain("other", file)), (true, false));
+        let file = r#"{"default_cluster":"lab","clusters":{"lab":{"host":"b"},"default":{"host":"c"}}}"#;
+        assert_eq!((plain("lab", file), plain("default", file)), (false, true));
+        // Nobody needs to tell one cluster from itself.
+        assert!(resolve(Flags::default(), &[], r#"{"host":"a"}"#).unwrap().clusters.is_empty());
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf_8_is_named() {
+        let lookup = |name: &str| (name == "KOHAKURIVER_HOST").then(|| crate::sys::os_string(vec![b'a', 0xff]));
+        let text = Settings::resolve(Flags::default(), &lookup, ConfigFile::default()).unwrap_err().render("p");
+        assert!(text.contains("KOHAKURIVER_HOST is not valid UTF-8\n  hint: set it again, or `"), "{text}");
+    }
+
+    #[test]
     fn a_host_is_set_by_anything_but_the_defaults() {
         let unset = |flags, env: &[_], file| {
             let settings = resolve(flags, env, file).unwrap();
@@ -488,6 +528,11 @@ mod tests {
         let (api, proxy, _) =
             places(Flags { port: Some(7), ssh_proxy_port: Some(8), ..flag("https://gpu") }, &env, "{}");
         assert_eq!((api.as_str(), proxy.as_str()), ("https://gpu:7", "https://gpu:8"));
+        let (api, ..) = places(flag("https://gpu:8443"), &[("KOHAKURIVER_PORT", "9")], "{}");
+        assert_eq!(api, "https://gpu:8443");
+        // With and without the port that https has, it is one Host.
+        let (_, proxy, _) = places(flag("https://GPU:443"), &[], r#"{"host":"https://gpu","proxy":"door:9"}"#);
+        assert_eq!(proxy, "http://door:9");
         let (api, proxy, _) = places(flag("http://gpu:8001"), &[], r#"{"proxy":"https://door"}"#);
         assert_eq!((api.as_str(), proxy.as_str()), ("http://gpu:8001", "https://door:443"));
     }

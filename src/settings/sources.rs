@@ -139,3 +139,32 @@ pub(super) fn env_port(env: Environment<'_>, name: &'static str) -> Result<Optio
             .hint(set_or_unset(name, "PORT"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_become_the_words_that_they_were() {
+        assert_eq!(Flags::default().words(), [""; 0]);
+        let pin = "sha256//47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        let flags = Flags {
+            cluster: "lab".parse().ok(),
+            host: Some("gpu".into()),
+            port: Some(1),
+            ssh_proxy_port: Some(2),
+            proxy: "door:3".parse().ok(),
+            trust: Trust {
+                ca_file: Some("/ca".into()),
+                pins: pin.parse().ok(),
+                client_cert: Some("/cert".into()),
+                client_key: Some("/key".into()),
+            },
+            upstream_proxy: "none".parse().ok(),
+            ..Flags::default()
+        };
+        let words = "--cluster lab --host gpu --port 1 --ssh-proxy-port 2 --proxy door:3 --ca-file /ca --pinned-key";
+        let more = "--client-cert /cert --client-key /key --upstream-proxy none";
+        assert_eq!(flags.words().join(" "), format!("{words} {pin} {more}"));
+    }
+}

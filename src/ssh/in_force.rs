@@ -361,6 +361,21 @@ Match final
     }
 
     #[test]
+    fn files_that_include_each_other_are_read_as_often_as_ssh_reads_them() {
+        let log = "debug1: Reading configuration data /c\ndebug3: /c line 2: Including file /c depth 0\n";
+        let lines = Reading::of(log).lines(|_| Some(b"Port 1\nInclude /c\n".to_vec()));
+        assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [1; MAX_DEPTH + 1]);
+    }
+
+    #[test]
+    fn a_message_of_ssh_names_a_line() {
+        let place = Some((PathBuf::from("/a b/\u{e4}"), 7));
+        assert_eq!(place_of("/a b/\\303\\244 line 7: Bad number."), place);
+        assert_eq!(place_of("/a b/\\303\\244: line 7: Bad configuration option: x"), place);
+        assert_eq!(place_of("command-line: line 0"), None);
+    }
+
+    #[test]
     fn a_match_that_does_not_end_is_known() {
         let log = "debug1: Reading configuration data /c\ndebug1: Executing command: 'sleep 600'\n";
         assert_eq!(Reading::of(log).running.as_deref(), Some("sleep 600"));

@@ -282,6 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn keys_get_the_names_of_another_cluster() {
+        let home = Home::new();
+        let [lab, work] = ["lab", "work"].map(|name| Cluster::of(&name.parse().unwrap()));
+        let plain = home.file("id-kohakuriver-42", 0o600);
+        home.file("id-kohakuriver-42.pub", 0o644);
+        let [of_lab, of_work] = ["lab", "work"].map(|name| plain.with_file_name(format!("id-kohakuriver-{name}-42")));
+        // The Python CLI looks for its own name only.
+        assert_eq!(rename(home.0.path(), &Cluster::Unnamed, &lab), [(plain.clone(), of_lab.clone())]);
+        assert!(plain.exists() && of_lab.exists() && of_lab.with_extension("pub").exists());
+        assert_eq!(rename(home.0.path(), &lab, &work), [(of_lab.clone(), of_work.clone())]);
+        assert!(of_work.exists() && of_work.with_extension("pub").exists());
+        assert!(!of_lab.exists() && !of_lab.with_extension("pub").exists());
+        // Nothing is overwritten.
+        fs::write(&of_lab, "another key").unwrap();
+        assert_eq!(rename(home.0.path(), &Cluster::Unnamed, &lab), []);
+        assert_eq!(fs::read_to_string(&of_lab).unwrap(), "another key");
+    }
+
+    #[test]
     fn defaults_are_hidden_by_other_keys_that_do_not_exist() {
         let home = Home::new();
         let default = home.file("id_ed25519", 0o600);

@@ -431,6 +431,32 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_takes_the_place_of_others_has_a_line_of_its_own() {
+        let folder = Folder::new();
+        let (known, one, two) = (folder.known(), folder.key("one"), folder.key("two"));
+        for end in ["", "\n"] {
+            std::fs::write(&known.path, format!("kohakuriver-7 {} {}{end}", one.kind, one.key)).unwrap();
+            known.replace(id("42"), &two).unwrap();
+            assert_eq!((keys(&known, "7"), keys(&known, "42")), (vec![one.clone()], vec![two.clone()]));
+            assert_eq!(std::fs::read_to_string(&known.path).unwrap().lines().count(), 2);
+        }
+    }
+
+    #[test]
+    fn the_names_of_vpses_get_the_form_of_another_cluster_and_all_else_stays() {
+        let folder = Folder::new();
+        let known = folder.known();
+        let lab = Cluster::of(&"lab".parse().unwrap());
+        known.rename(&lab).unwrap();
+        assert!(!known.path.exists());
+        let text = "# 42.kohakuriver\n\nkohakuriver-42,github.com ssh-x KEY a\n42.kohakuriver ssh-x KEY\n* ssh-x KEY\n";
+        std::fs::write(&known.path, text).unwrap();
+        known.rename(&lab).unwrap();
+        let renamed = text.replace("kohakuriver-42", "kohakuriver-42.lab").replace("\n42.koha", "\n42.lab.koha");
+        assert_eq!(std::fs::read_to_string(&known.path).unwrap(), renamed);
+    }
+
+    #[test]
     fn a_file_that_cannot_be_read_is_an_error() {
         let folder = Folder::new();
         std::fs::create_dir(folder.0.path().join("known hosts")).unwrap();

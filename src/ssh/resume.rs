@@ -67,3 +67,17 @@ impl Resume {
         format!("tunnels are {}resumable: {reason}", if self.is_on(fdpass) { "" } else { "not " })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_private_network_the_socket_decides() {
+        assert!(
+            Resume::Near.explained(true).starts_with("tunnels are not resumable: the gateway is in a private network")
+        );
+        assert!(Resume::Near.explained(false).starts_with("tunnels are resumable: ssh does not get the socket itself"));
+        assert!(Resume::Internet.explained(true).starts_with("tunnels are resumable: the gateway is in the internet"));
+    }
+}

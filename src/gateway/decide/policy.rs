@@ -402,6 +402,16 @@ mod tests {
     }
 
     #[test]
+    fn the_hosts_ports_are_free_on_a_machine_that_is_not_the_hosts() {
+        let machine = HostMachine { addresses: vec!["10.0.0.1".parse().unwrap()], api: 8000, ssh_proxy: [8012, 8002] };
+        let runners = Runners { host: Some(&machine), are_the_admins: true, ..ANY };
+        for (own, dialled) in [("10.0.0.2", "10.0.0.2:8000"), ("10.0.0.1", "10.0.0.2:8000")] {
+            let own: IpAddr = own.parse().unwrap();
+            assert_eq!(check(dialled.parse().unwrap(), runners, |ip| ip == own), Ok(()), "{dialled} from {own}");
+        }
+    }
+
+    #[test]
     fn addresses_of_this_machine() {
         for (ip, expected) in [
             ("127.0.0.1", true),

@@ -88,9 +88,12 @@ mod tests {
         for _ in 0..100 {
             attempts.forgive(&attempts.begin(ip("10.0.0.1")).unwrap());
         }
-        for _ in 0..MOST {
+        for _ in 1..MOST {
             attempts.begin(ip("10.0.0.1")).unwrap();
         }
+        // One that is forgiven takes no other with it.
+        attempts.forgive(&attempts.begin(ip("10.0.0.1")).unwrap());
+        attempts.begin(ip("10.0.0.1")).unwrap();
         assert_eq!(attempts.begin(ip("10.0.0.1")).unwrap_err(), WINDOW);
         assert!(attempts.begin(ip("10.0.0.2")).is_ok());
         tokio::time::advance(WINDOW / 2).await;

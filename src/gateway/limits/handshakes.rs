@@ -294,6 +294,7 @@ mod tests {
     #[test]
     fn a_client_with_a_large_part_of_all_makes_room_before_others() {
         let handshakes = Arc::new(Handshakes::new(16, 8));
+        assert_eq!(handshakes.most(), 16);
         // The oldest of all, which has not been read yet.
         let user = enter(&handshakes, "10.0.0.1").unwrap();
         let attackers = ["10.0.0.2", "10.0.0.3"].map(|from| {

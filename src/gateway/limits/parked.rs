@@ -79,3 +79,31 @@ impl Parked {
         [self.per_user.shown(Some(of_one)), self.memory.shown(Some(self.bytes.load(Ordering::Relaxed)))]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_user_may_have_so_many_tunnels_away() {
+        let parked = Parked::new(Duration::ZERO, 1, 0);
+        let [alice, bob] = ["alice", "bob"].map(|name| Whose::User(name.into()));
+        assert_eq!(alice.to_string(), "the user alice");
+        for whose in [&alice, &bob, &alice] {
+            assert!(!parked.has_too_many(whose));
+            parked.add(whose.clone());
+        }
+        assert!(parked.has_too_many(&alice) && !parked.has_too_many(&bob));
+        assert_eq!(parked.limits()[0].used, Some(2));
+        parked.remove(&alice);
+        assert!(!parked.has_too_many(&alice));
+    }
+
+    #[test]
+    fn the_memory_of_all_tunnels_is_known() {
+        let parked = Parked::new(Duration::ZERO, 0, 0);
+        let changes = [(0, 7), (0, 5), (7, 3), (3, 3), (3, 0)].map(|(before, now)| parked.note_bytes(before, now));
+        assert_eq!(changes, [7, 12, 8, 8, 5]);
+        assert_eq!(parked.limits()[1].used, Some(5));
+    }
+}

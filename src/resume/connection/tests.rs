@@ -43,6 +43,11 @@ impl Supply for Scripted {
         if self.0.lock().unwrap().is_short { WINDOW / 4 } else { MOST_WINDOW }
     }
 
+    #[cfg(feature = "gateway")]
+    fn pack(&mut self) -> Option<String> {
+        Some("for the next gateway".to_owned())
+    }
+
     fn ended(&mut self, reason: Reason) {
         self.0.lock().unwrap().ended = Some(reason);
     }
@@ -279,4 +284,231 @@ fn memory_is_kept_for_further_bytes_and_given_back_when_none_come() {
     assert!(client.link.spare() > 0);
     client.park();
     assert_eq!((client.link.spare(), client.told), (0, 0));
+}
+
+/// Both ends of a tunnel over one connection.
+fn ends() -> (Resumable<Scripted>, Resumable<Scripted>) {
+    let (one, other) = connected();
+    (End::new(Role::Client, one, 0, false).carrier, End::new(Role::Gateway, other, 0, false).carrier)
+}
+
+fn would_block<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
+    result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// A gateway whose answer was lost has a client that can't come again.
+#[test]
+fn a_session_without_a_connection_ends_when_its_time_is_over() {
+    for (is_client, is_heard, keep) in [(true, false, KEEP), (false, false, ORPHAN_KEEP), (false, true, KEEP)] {
+        let (client, gateway) = ends();
+        let (mut end, mut peer) = if is_client { (client, gateway) } else { (gateway, client) };
+        if is_heard {
+            assert_eq!((end.send(b"x").unwrap(), peer.receive(&mut [0; 9]).unwrap()), (1, 1));
+            peer.act(Instant::now() + ACKNOWLEDGE_AFTER);
+            assert!(would_block(end.receive(&mut [0; 9])));
+        }
+        assert!(!end.is_away() && end.ends_at.is_none());
+        let before = Instant::now();
+        end.park();
+        let ends_at = end.acts_at(before).unwrap();
+        assert!((before + keep..=Instant::now() + keep).contains(&ends_at), "{is_client} {is_heard}");
+        assert!(end.is_away() && end.waits_for(PollFlags::IN | PollFlags::OUT).is_empty());
+        end.act(ends_at - Duration::from_millis(1));
+        assert!(!end.is_over() && end.reason().is_none() && would_block(end.receive(&mut [0; 9])));
+        end.act(ends_at);
+        assert!(end.is_over() && end.acts_at(ends_at).is_none());
+        assert_eq!(end.reason(), Some(Reason::Expired));
+        let error = end.receive(&mut [0; 9]).unwrap_err();
+        assert!(matches!(SessionOver::of(&error), Some(SessionOver::Here(Reason::Expired))), "{error}");
+        assert!(end.send(b"x").is_err() && end.end_writing().is_err());
+    }
+}
+
+#[test]
+fn an_end_hears_why_the_other_one_has_left() {
+    for (reason, is_in_order) in [(Reason::Left, true), (Reason::Lost, false), (Reason::EndedByAdmin, false)] {
+        let (mut client, mut gateway) = ends();
+        match reason {
+            Reason::Left => {}
+            Reason::Lost => gateway.reset_on_close(),
+            _ => gateway.end_because(reason),
+        }
+        drop(gateway);
+        for _ in 0..2 {
+            let read = client.receive(&mut [0; 9]);
+            assert_eq!((read.is_ok_and(|read| read == 0), client.reason()), (is_in_order, Some(reason)));
+        }
+        let kind = if is_in_order { io::ErrorKind::BrokenPipe } else { io::ErrorKind::ConnectionReset };
+        assert_eq!(client.send(b"x").unwrap_err().kind(), kind);
+    }
+}
+
+#[test]
+fn a_stream_that_has_ended_stays_at_its_end() {
+    let (mut client, mut gateway) = ends();
+    gateway.end_writing().unwrap();
+    assert!(matches!(client.spliceable(), Ok(None)));
+    for _ in 0..2 {
+        assert_eq!(client.receive(&mut [0; 9]).unwrap(), 0);
+    }
+    assert!(client.reason().is_none() && !client.is_over());
+    client.end_writing().unwrap();
+    assert_eq!(client.send(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    assert_eq!(gateway.receive(&mut [0; 9]).unwrap(), 0);
+    for _ in 0..2 {
+        let now = Instant::now() + ACKNOWLEDGE_AFTER;
+        client.act(now);
+        gateway.act(now);
+    }
+    assert!(client.is_over() && gateway.is_over());
+}
+
+#[test]
+fn an_end_waits_for_what_brings_it_on() {
+    let (mut client, _gateway) = ends();
+    let (read, write) = (PollFlags::IN, PollFlags::OUT);
+    assert!(client.waits_for(PollFlags::empty()).is_empty());
+    assert_eq!(client.waits_for(read), read);
+    // Room comes with an acknowledgement.
+    assert_eq!(client.waits_for(write), read);
+    client.link.ping();
+    assert_eq!((client.waits_for(PollFlags::empty()), client.waits_for(write)), (write, write));
+    assert_eq!(client.waits_for(read | write), read | write);
+    client.flush().unwrap();
+    assert!(client.waits_for(PollFlags::empty()).is_empty());
+}
+
+#[test]
+fn one_acknowledgement_serves_for_several_deliveries() {
+    let (mut client, mut gateway) = ends();
+    assert_eq!(gateway.send(b"two").unwrap(), 3);
+    let before = Instant::now();
+    assert_eq!(client.receive(&mut [0; 1]).unwrap(), 1);
+    let at = client.acknowledge_at.unwrap();
+    assert!((before + ACKNOWLEDGE_AFTER..=Instant::now() + ACKNOWLEDGE_AFTER).contains(&at));
+    assert_eq!((client.receive(&mut [0; 9]).unwrap(), client.acknowledge_at), (2, Some(at)));
+    assert!(would_block(client.receive(&mut [0; 9])));
+    assert_eq!(client.acts_at(before), Some(at));
+    client.act(at);
+    assert!(would_block(gateway.receive(&mut [0; 9])) && !gateway.link.awaits_acknowledgement());
+}
+
+/// Only the client asks, and what it sends makes an answer due.
+#[test]
+fn what_a_client_sends_makes_an_answer_due() {
+    let (mut client, mut gateway) = ends();
+    for (end, is_due) in [(&mut client, true), (&mut gateway, false)] {
+        let now = Instant::now();
+        let before = end.pulse.changes_at(now);
+        end.push();
+        assert_eq!(end.pulse.changes_at(now), before);
+        assert_eq!(end.send(b"x").unwrap(), 1);
+        assert_eq!(end.pulse.changes_at(now) != before, is_due);
+    }
+}
+
+/// The peer may have asked for an answer behind bytes that the receiver has no room for.
+#[test]
+fn bytes_are_read_ahead_only_for_a_receiver_that_takes_none_for_a_while() {
+    let (mut client, mut gateway) = ends();
+    assert!(would_block(client.receive(&mut [0; 9])));
+    assert!(client.drained && client.acts_at(Instant::now()) > Some(client.read_at + STALL));
+    assert_eq!(gateway.send(&[7; 100]).unwrap(), 100);
+    let first = client.receive(&mut [0; 40]).unwrap();
+    client.acknowledge_at = None;
+    let stalls_at = client.read_at + STALL;
+    assert_eq!(client.acts_at(stalls_at), Some(stalls_at));
+    client.act(stalls_at - Duration::from_millis(1));
+    assert!(client.unread.is_empty());
+    client.act(stalls_at);
+    assert_eq!(client.unread, vec![7; 100 - first]);
+    let mut rest = [0; 90];
+    assert_eq!(client.receive(&mut rest[..50]).unwrap(), 50);
+    assert_eq!(client.receive(&mut rest[50..]).unwrap(), 50 - first);
+    assert!(client.unread.is_empty() && rest[..100 - first].iter().all(|byte| *byte == 7));
+}
+
+#[test]
+fn no_more_than_a_window_is_read_ahead_whatever_a_peer_sends() {
+    let (mut client, mut gateway) = ends();
+    let mut turns = 0;
+    while turns < 2 * MOST_WINDOW / AHEAD {
+        turns += 1;
+        // As a peer with no idea of windows.
+        (gateway.window, gateway.allowed) = (usize::MAX, usize::MAX);
+        assert!(gateway.send(&[7; AHEAD]).is_ok_and(|taken| taken > 0) || client.unread.len() >= MOST_WINDOW);
+        client.read_at = Instant::now() - STALL;
+        client.drained = false;
+        client.act(Instant::now());
+        assert!(client.unread.len() <= MOST_WINDOW + AHEAD);
+    }
+    assert!(client.unread.len() >= MOST_WINDOW && client.reason().is_none());
+}
+
+#[test]
+fn a_full_window_grows_as_far_as_memory_allows() {
+    for (is_short, window) in [(false, 2 * WINDOW), (true, WINDOW)] {
+        let (one, other) = connected();
+        let End { carrier: mut client, script, .. } = End::new(Role::Client, one, 0, false);
+        let mut gateway = End::new(Role::Gateway, other, 0, false).carrier;
+        script.0.lock().unwrap().is_short = is_short;
+        let (mut sent, mut buffer) = (0, vec![0; AHEAD]);
+        while sent <= WINDOW {
+            match client.send(&buffer) {
+                Ok(taken) => sent += taken,
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    break;
+                }
+            }
+            while gateway.receive(&mut buffer).is_ok() {}
+        }
+        assert_eq!((sent > WINDOW, client.window), (!is_short, window));
+    }
+}
+
+#[test]
+fn behind_a_whole_frame_another_one_may_follow_at_once() {
+    let (mut client, mut gateway) = ends();
+    assert!(would_block(client.spliceable()) && client.drained);
+    assert_eq!(gateway.send(b"xy").unwrap(), 2);
+    assert!(matches!(client.spliceable(), Ok(Some((_, 2)))));
+    assert!(!client.drained);
+    client.note_spliced(1);
+    assert!(client.drained);
+    client.note_spliced(1);
+    assert!(!client.drained);
+}
+
+#[test]
+fn a_connection_that_came_too_late_is_not_taken() {
+    let (one, _other) = connected();
+    let End { carrier: mut client, script, .. } = End::new(Role::Client, one, 0, false);
+    script.0.lock().unwrap().news.push_back(Supplied::Ready);
+    client.act(Instant::now());
+    assert!(!client.is_away() && script.0.lock().unwrap().started.is_none());
+    assert_eq!(script.0.lock().unwrap().wants, Some(Want::Nothing));
+}
+
+#[cfg(feature = "gateway")]
+#[test]
+fn another_process_continues_a_session_that_is_not_over() {
+    let (mut client, mut gateway) = ends();
+    assert_eq!((client.send(b"up").unwrap(), gateway.receive(&mut [0; 9]).unwrap()), (2, 2));
+    let packed = gateway.pack().unwrap();
+    drop(gateway);
+    assert!(would_block(client.receive(&mut [0; 9])) && client.reason().is_none());
+
+    let ((before, _), (one, other)) = (connected(), connected());
+    let script = Scripted::default();
+    let fresh = Fresh { carrier: Box::new(other), early: Vec::new(), peer_delivered: 0, answers: None };
+    script.0.lock().unwrap().news.push_back(Supplied::Connection(fresh));
+    let supply = |packed: &str| (packed == "for the next gateway").then_some(script);
+    let mut next = Resumable::unpack(Role::Gateway, &packed, Box::new(before), KEEP, supply).unwrap();
+    assert!(next.is_away() && next.link.delivered() == 2);
+    assert!(next.act(Instant::now()) && !next.is_away());
+    let mut client = End::new(Role::Client, one, 0, false).carrier;
+    assert_eq!((next.send(b"down").unwrap(), client.receive(&mut [0; 9]).unwrap()), (4, 4));
+    next.end(SessionOver::Here(Reason::Stopped));
+    assert!(next.pack().is_none());
 }

@@ -103,6 +103,15 @@ mod tests {
     }
 
     #[test]
+    fn all_that_the_environment_names() {
+        let env =
+            |name: &str| (name != HTTP_PROXY).then(|| OsString::from(format!("http://{}", name.replace('_', "-"))));
+        let found = proxies_of(&env).into_iter().map(|(proxy, name)| (proxy.host, name)).collect::<Vec<_>>();
+        let expected = [LOWER_HTTPS_PROXY, HTTPS_PROXY, LOWER_HTTP_PROXY, LOWER_ALL_PROXY, ALL_PROXY];
+        assert_eq!(found, expected.map(|name| (name.replace('_', "-"), name)));
+    }
+
+    #[test]
     fn the_variable_that_applies() {
         let all = [
             ("https_proxy", "a"),

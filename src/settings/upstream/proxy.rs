@@ -343,6 +343,8 @@ mod tests {
             ("http://alice:sek#rit@proxy", E::Unescaped),
             ("http://alice:sek@rit@proxy", E::Unescaped),
             ("alice:sekrit://x@proxy", E::Form),
+            ("sek-rit://x@proxy", E::Form),
+            ("sekritsekrit://x@proxy", E::Form),
             ("http://alice:sekrit%0d%0a@proxy", E::Login),
             ("http://alice:sekrit%ff@proxy", E::Login),
             ("http://a%3Ab:sekrit@proxy", E::Colon),
@@ -361,6 +363,22 @@ mod tests {
             let failed = text.parse::<UpstreamProxy>().unwrap_err();
             assert!(!failed.to_string().contains("sek"), "{failed}");
             assert_eq!(failed, error, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_of_socks_has_as_many_bytes_as_one_byte_can_count() {
+        let user = "a".repeat(255);
+        assert_eq!(proxy(&format!("socks5://{user}@proxy")).user, Some(user));
+    }
+
+    #[test]
+    fn a_proxy_is_the_server_at_its_own_address_only() {
+        let origin = |scheme, host: &str, port| Origin { scheme, host: host.to_owned(), port };
+        let gpu = origin(Scheme::Http, "gpu", 8002);
+        assert!(proxy("http://GPU:8002").is(&gpu) && proxy("https://gpu").is(&origin(Scheme::Https, "gpu", 443)));
+        for other in ["https://gpu:8002", "socks5://gpu:8002", "http://gpu:8003", "http://other:8002"] {
+            assert!(!proxy(other).is(&gpu), "{other}");
         }
     }
 

@@ -103,6 +103,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_hashed_name_has_two_words_of_twenty_bytes() {
+        let word = "47DEQpj8HBSa+/TImW+5JCeuQeQ=";
+        let of = |salt: &str, hash: &str| is_hashed(format!("|1|{salt}|{hash}").as_bytes());
+        assert!(of(word, word));
+        for wrong in [&word[1..], &word.replace('=', "A"), &word.replace('+', " "), &word.replace('+', "|")] {
+            assert!(!of(wrong, word) && !of(word, wrong), "{wrong}");
+        }
+    }
+
+    #[test]
     fn patterns_of_ssh() {
         for (pattern, text, expected) in [
             ("*", "", true),

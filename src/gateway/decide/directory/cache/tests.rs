@@ -48,6 +48,18 @@ fn down() -> Result<u32, Refusal> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_is_there_while_it_counts_and_while_it_would_if_the_host_failed() {
+    for (fresh, stale) in [(FRESH, Duration::ZERO), (Duration::ZERO, FRESH)] {
+        let cache = Cache::new(fresh, stale);
+        assert!(!cache.has(&"key"));
+        cache.get(&"key", async |_| Ok(1)).await.unwrap();
+        assert!(cache.has(&"key") && !cache.has(&"other"));
+        advance(FRESH).await;
+        assert!(!cache.has(&"key"), "{fresh:?} {stale:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_counts_for_seconds() {
     let host = Host::new(STALE);
     let first = host.get().await.unwrap();

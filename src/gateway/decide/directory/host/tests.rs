@@ -343,20 +343,28 @@ async fn the_runners_are_fetched_once_for_all_callers_and_anew_when_they_may_hav
     let directory = directory(&host);
     for token in ["admin1", "operator1", "owner1"] {
         assert_eq!(directory.reach(&vps(ID), &bearer(token), &METRICS).await.unwrap().reach.host, "10.0.0.7");
+        pass(RUNNERS_AGE).await;
     }
     assert_eq!(host.seen().iter().filter(|path| *path == "/api/nodes").count(), 1);
     // A Runner that is offline in the list may have come back since.
     let mut offline = nodes("http://10.0.0.7:8001");
     offline[0]["status"] = json!("offline");
-    host.on("/api/nodes", 200, offline);
+    host.on("/api/nodes", 200, &offline);
     pass(FRESH).await;
     let refused = directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.unwrap_err();
     assert_eq!(refused, Refusal::RunnerOffline(Some("node-up".into())));
-    // For a second, the list counts all the same: somebody may ask again and again.
     host.on("/api/nodes", 200, nodes("http://10.0.0.8:8001"));
-    assert!(directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.is_err());
     pass(RUNNERS_AGE).await;
-    assert_eq!(directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.unwrap().reach.host, "10.0.0.8");
+    assert_eq!(directory.reach(&vps(ID), &bearer("operator1"), &METRICS).await.unwrap().reach.host, "10.0.0.8");
+    // For a second, the list counts all the same: somebody may ask again and again.
+    host.on("/api/nodes", 200, offline);
+    pass(FRESH).await;
+    for _ in 0..2 {
+        assert!(directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.is_err());
+        host.on("/api/nodes", 200, nodes("http://10.0.0.9:8001"));
+    }
+    pass(RUNNERS_AGE).await;
+    assert_eq!(directory.reach(&vps(ID), &bearer("admin1"), &METRICS).await.unwrap().reach.host, "10.0.0.9");
 }
 
 #[tokio::test]
