@@ -498,6 +498,27 @@ mod tests {
     }
 
     #[test]
+    fn nothing_follows_the_end_of_a_stream() {
+        let wire = |bytes: &[u8]| {
+            let mut link = Link::default();
+            link.take(bytes, WINDOW);
+            if bytes.is_empty() {
+                link.end();
+            }
+            link.unsent().to_vec()
+        };
+        let (data, end) = (wire(b"x"), wire(b""));
+        for (mut frames, is_right) in [
+            ([&data[..], &end].concat(), true),
+            ([&end[..], &data].concat(), false),
+            ([&end[..], &end].concat(), false),
+        ] {
+            let length = frames.len();
+            assert_eq!(Link::default().absorb(&mut frames, length).is_ok(), is_right, "{frames:?}");
+        }
+    }
+
+    #[test]
     fn questions_without_end_take_no_memory() {
         let mut link = Link::default();
         for _ in 0..1_000 {
