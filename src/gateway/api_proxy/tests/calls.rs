@@ -85,7 +85,7 @@ fn every_path_in_the_source_is_in_the_table() {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();
-        let source = source.split("\nmod tests {").next().unwrap();
+        let source = source.split("mod tests {").next().unwrap();
         let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
             found.extend(line.split('"').skip(1).step_by(2).filter(|text| is_path(text)).map(str::to_owned));
