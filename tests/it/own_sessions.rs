@@ -257,6 +257,15 @@ fn a_resumable_tunnel_ends_with_the_reason() {
 }
 
 #[test]
+fn a_client_that_is_not_served_hears_nothing_of_sessions() {
+    let scene = Scene::new(&["--allow", "10.0.0.0/8"]);
+    for (path, method) in [("/sessions", "GET"), ("/sessions?gateways&all", "GET"), ("/sessions/1", "DELETE")] {
+        let (status, answer) = scene.curl(path, Some(ADMIN), &["-X", method]);
+        assert_eq!(status, 403, "{method} {path}: {answer}");
+    }
+}
+
+#[test]
 fn the_command_lists_and_ends_ones_own() {
     let scene = Scene::new(&[]);
     scene.cli(Some(OWNER), &[]).output().succeeds().prints_nothing().check_stderr("no open sessions\n");
