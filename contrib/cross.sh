@@ -64,7 +64,13 @@ prepare_linker() {
     cargo=(cargo-zigbuild "$verb")
     target=$1
     case $1 in
-        *-windows-gnu) cargo=(cargo "$3"); return ;;
+        *-windows-gnu)
+            export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=$PWD/contrib/windows/gcc.sh
+            # Without the time of linking in it.
+            rustflags+=(-Clink-arg=-Wl,--no-insert-timestamp)
+            cargo=(cargo "$3")
+            return
+            ;;
         *-linux-gnu) target=$1.$glibc ;;
         # zig has the start files of the C library, and rustc's would come twice.
         *-musl) rustflags+=(-Clink-self-contained=no) ;;
