@@ -66,7 +66,7 @@ prepare_linker() {
     case $1 in
         *-windows-gnu)
             export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=$PWD/contrib/windows/gcc.sh
-            # Without the time of linking in it.
+            # The header of a program would hold the time of linking.
             rustflags+=(-Clink-arg=-Wl,--no-insert-timestamp)
             cargo=(cargo "$3")
             return

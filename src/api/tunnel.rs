@@ -187,7 +187,7 @@ pub(crate) mod tests {
         host.on("/sessions/gw1/7", 204, "").on("/sessions/gw1/7?all", 404, over);
         assert!(admin.end(&which, None).await.unwrap() && own.end(&which).await.unwrap());
         assert!(!all.end(&which).await.unwrap());
-        // What has no sessions at all answers 404 as well.
+        // A server that knows no sessions answers 404 as well.
         host.forget();
         for ended in [admin.end(&which, None).await, own.end(&which).await] {
             assert!(matches!(ended, Err(ApiError::Status { status: 404, .. })), "{ended:?}");

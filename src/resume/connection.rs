@@ -287,7 +287,7 @@ impl<S: Supply> Resumable<S> {
         let mut piece = vec![0; AHEAD];
         while self.attached && self.over.is_none() && (self.link.is_at_end() || !self.drained) {
             if self.unread.len() - self.unread_from >= self.allowed {
-                // Memory is short, or the peer sends more than its window. It may take this connection for dead.
+                // Memory is short, or the peer sends more than its window. The peer may take this connection for dead.
                 return;
             }
             match self.read(&mut piece) {
