@@ -293,7 +293,7 @@ mod tests {
 
         #[test]
         fn ssh_reads_the_same_path_of_an_option(words in words()) {
-            let path = format!("/{}", words.concat()).replace("${", "$");
+            let path = format!("/{}", words.concat()).replace("${", "$ {");
             for key in ["IdentityFile", "UserKnownHostsFile"] {
                 let value = path_value(Path::new(&path)).unwrap();
                 prop_assert_eq!(first_word(value.as_encoded_bytes()), OsString::from(&path));
