@@ -262,3 +262,23 @@ pub fn hash(token: &Token) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is shown to anybody is searched for each of them.
+    #[test]
+    fn a_store_knows_all_its_tokens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.json");
+        let records =
+            serde_json::json!({ "http://a:1": { "token": "one" }, "http://b:2": { "token": "two" }, "x": {} });
+        std::fs::write(&path, serde_json::json!({ TOKENS: records }).to_string()).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let store = Store::at(&path).unwrap();
+        assert_eq!(store.all(), ["one", "two"].map(|text| Token::new(text).unwrap()));
+        let found = store.token(&Origin::plain("b", 2)).unwrap().unwrap();
+        assert_eq!((found.token, found.source.path()), (Token::new("two").unwrap(), Some(path.as_path())));
+    }
+}

@@ -119,3 +119,28 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fake_host::FakeHost;
+
+    #[tokio::test]
+    async fn each_answer_to_a_revocation() {
+        let host = FakeHost::start().await;
+        let client = Client::new(&host.base, None).unwrap();
+        assert!(matches!(client.revoke(7).await, Err(ApiError::NotAHost { path, .. }) if path == "/auth/tokens"));
+        for (status, body, part) in [
+            (200, "<html>", "its body is not JSON"),
+            (401, "{}", "the Host wants a token"),
+            (404, r#"{"detail":"no such token"}"#, "answered 404: no such token"),
+            (500, "{}", "answered 500"),
+        ] {
+            host.on("/api/auth/tokens/7", status, body);
+            let error = client.revoke(7).await.unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        host.on("/api/auth/tokens/7", 200, "{}");
+        client.revoke(7).await.unwrap();
+    }
+}

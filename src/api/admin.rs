@@ -111,3 +111,44 @@ fn hint_for_socket(path: &Path, error: &(dyn Error + 'static)) -> String {
         _ => CHECK_GATEWAY.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Each error has the step that helps whoever asks: on the gateway's machine, elsewhere, or with a token.
+    #[test]
+    fn each_failure_has_a_hint_for_this_address_and_this_error() {
+        let unreachable =
+            |kind: io::ErrorKind| ApiError::Unreachable { base: "x".to_owned(), source: io::Error::from(kind).into() };
+        let status =
+            |status, detail: &str| ApiError::Status { base: "x".to_owned(), status, detail: detail.to_owned() };
+        let (port, socket) = ("http://localhost:8003", "unix:/run/gateway.sock");
+        let (refused, denied) = (io::ErrorKind::ConnectionRefused, io::ErrorKind::PermissionDenied);
+        let give = "give the gateway's admin address with --admin";
+        let elsewhere = format!("{CHECK_GATEWAY}; elsewhere, give the Host with --host");
+        for (base, host, error, hint) in [
+            (port, "gpu", unreachable(refused), "`ssh -NL 8003:localhost:8003 gpu`, then add `--admin localhost:8003`"),
+            (port, "localhost", unreachable(refused), &elsewhere),
+            (port, "127.0.0.1", unreachable(refused), &elsewhere),
+            (port, "::1", unreachable(refused), &elsewhere),
+            (socket, "gpu", unreachable(refused), CHECK_GATEWAY),
+            (
+                socket,
+                "gpu",
+                unreachable(denied),
+                "only the socket's owner and group may connect: see `ls -l /run/gateway.sock`, or use sudo",
+            ),
+            (port, "gpu", status(401, "a token is needed"), HINT_FOR_TOKEN),
+            (port, "gpu", status(403, "start it with --admin-token-file"), HINT_FOR_GATEWAY),
+            (port, "gpu", status(403, "no"), give),
+            (port, "gpu", status(500, "--admin-token-file"), give),
+            (port, "gpu", ApiError::Timeout { base: "x".to_owned(), limit: Duration::from_secs(1) }, give),
+        ] {
+            let failure = Admin::new(base, host).unwrap().failure(&error, "cannot list the tunnels");
+            assert_eq!(failure.advice(), Some(hint), "{base} {host} {error:?}");
+        }
+    }
+}

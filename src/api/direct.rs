@@ -279,10 +279,21 @@ mod tests {
         }
     }
 
-    fn get(port: u16, limit: Duration, ssh: &UnixStream) -> Result<Answer, ApiError> {
+    fn direct(port: u16, limit: Duration, ssh: &UnixStream) -> Direct<'_> {
         let watch = Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now() + limit, beside: None };
-        let host = Origin { scheme: Scheme::Http, host: "127.0.0.1".to_owned(), port };
-        block_on(Direct::new(host, watch).get("/api/vps", Some(&Token::new("sekrit").unwrap())))
+        Direct::new(Origin { scheme: Scheme::Http, host: "127.0.0.1".to_owned(), port }, watch)
+    }
+
+    fn get(port: u16, limit: Duration, ssh: &UnixStream) -> Result<Answer, ApiError> {
+        block_on(direct(port, limit, ssh).get("/api/vps", Some(&Token::new("sekrit").unwrap())))
+    }
+
+    #[test]
+    fn a_pause_ends_with_ssh() {
+        let (ssh, ssh_end) = UnixStream::pair().unwrap();
+        ssh_end.shutdown(std::net::Shutdown::Both).unwrap();
+        let ended = block_on(direct(9, LONG, &ssh).pause(LONG));
+        assert!(matches!(ended, Err(ApiError::Interrupted(Interrupted::SshGone))), "{ended:?}");
     }
 
     #[test]
@@ -324,5 +335,8 @@ mod tests {
         rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
         let error = get(port, LONG, &ssh).err().map(|error| error.refusal());
         assert!(format!("{error:?}").contains("refused"), "{error:?}");
+        // That nobody listens at the default address means that no Host is set.
+        let unset = Direct { is_default: true, ..direct(port, LONG, &ssh) };
+        assert!(matches!(block_on(unset.get("/api/vps", None)), Err(ApiError::NoHost { .. })));
     }
 }

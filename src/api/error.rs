@@ -294,6 +294,14 @@ mod tests {
             let refusal = error.refusal();
             assert!(refusal.is_fault() && !refusal.detail().unwrap().contains("head:8000"), "{refusal:?}");
         }
+        for (base, why, part) in [
+            ("http://head:8000", NOT_HTTP, "if it speaks TLS, name it as https://head:8000"),
+            ("http://head:8000", "not JSON", "another server may listen there"),
+            ("https://head:8000", NOT_HTTP, "another server may listen there"),
+        ] {
+            let failure = ApiError::Body { base: base.into(), why: why.into() }.failure("cannot list the VPSes");
+            assert!(failure.advice().unwrap().starts_with(part), "{failure:?}");
+        }
     }
 
     #[test]

@@ -161,3 +161,44 @@ pub fn succeeded(message: &str) -> bool {
 fn message(json: &Value) -> String {
     json["message"].as_str().map(excerpt).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::fake_host::FakeHost;
+
+    #[tokio::test]
+    async fn what_a_host_says_of_a_change_is_told() {
+        let host = FakeHost::start().await;
+        let client = Client::new(&host.base, None).unwrap();
+        let (id, stop) = (TaskId::parse("42").unwrap(), "/api/vps/stop/42");
+        for (status, body, told) in [
+            (200, json!({ "message": "stopped \u{1b}[2J now" }).to_string(), Ok("stopped [2J now")),
+            (202, "{}".to_owned(), Ok("")),
+            (200, "<html>".to_owned(), Err("gave an unusable answer: its body is not JSON")),
+            (401, "{}".to_owned(), Err("the Host wants a token")),
+            (409, json!({ "detail": "it is not running" }).to_string(), Err("answered 409: it is not running")),
+        ] {
+            host.on(stop, status, body);
+            match (client.stop(Generation::Todays, id).await, told) {
+                (Ok(message), Ok(told)) => assert_eq!(message, told),
+                (Err(error), Err(told)) => assert!(error.to_string().contains(told), "{error}"),
+                (answered, _) => panic!("{status}: {answered:?}"),
+            }
+        }
+        host.on("/kill/42", 200, json!({ "message": "killed" }));
+        assert_eq!(client.stop(Generation::Older, id).await.unwrap(), "killed");
+        host.seen();
+        let older = client.restart(Generation::Older, id).await;
+        assert!(matches!(older, Err(ApiError::Unsupported { older: true, .. })), "{older:?}");
+        assert_eq!(host.seen(), <[&str; 0]>::default());
+    }
+
+    #[test]
+    fn only_a_message_of_success_is_one() {
+        assert!(succeeded("VPS 42 paused successfully."));
+        assert!(!succeeded("failed to pause VPS 42"));
+    }
+}

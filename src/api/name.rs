@@ -248,4 +248,16 @@ mod tests {
         let text = candidates(20);
         assert!(text.ends_with("dev (8, running), and 12 more"), "{text}");
     }
+
+    #[test]
+    fn owners_are_told_only_where_they_tell_vpses_apart() {
+        let vps = |id: &str, owner: &str| {
+            let json = json!({ "task_id": id, "name": "dev", "status": "running", "owner_username": owner });
+            Vps::from_json(json).unwrap()
+        };
+        let of_one = choose("dev", &[vps("1", "bob"), vps("2", "bob")], None).map(|vps| vps.id);
+        assert_eq!(of_one, Err(Refusal::Ambiguous("dev (1, running), dev (2, running)".into())));
+        let of_two = choose("dev", &[vps("1", "bob"), vps("2", "eve")], None).map(|vps| vps.id);
+        assert_eq!(of_two, Err(Refusal::Ambiguous("dev (1, running, of bob), dev (2, running, of eve)".into())));
+    }
 }

@@ -358,4 +358,22 @@ mod tests {
             assert_eq!(normal.as_deref().map_err(|why| *why), expected, "{base}");
         }
     }
+
+    /// All large answers of a client together take the memory of a few.
+    #[cfg(feature = "gateway")]
+    #[tokio::test]
+    async fn a_large_answer_takes_a_turn_and_small_ones_wait_for_none() {
+        let host = crate::api::fake_host::FakeHost::start().await;
+        host.on("/large", 200, "7".repeat(2 * LARGE_BODY)).on("/small", 200, "7");
+        let client = Client::new(&host.base, None).unwrap();
+        let apart = client.apart();
+        let (transport, turns) = (&apart.shared.transport, &apart.shared.transport.large);
+        assert!(!Arc::ptr_eq(turns, &client.shared.transport.large));
+        let large = transport.send(ApiRequest::get("/large", None)).await.unwrap();
+        assert!(large.turn.is_some() && turns.available_permits() == 0);
+        let small = transport.send(ApiRequest::get("/small", None)).await.unwrap();
+        assert!(small.turn.is_none());
+        drop(large);
+        assert_eq!(turns.available_permits(), 1);
+    }
 }

@@ -481,6 +481,8 @@ mod tests {
             // The clocks differ by three minutes.
             ("2026-11-23T16:33:00", "+05:30"),
             ("2026-11-23T03:00:01", "-08:00"),
+            // The farthest zone, and the most by which clocks may differ.
+            ("2026-11-24T01:05:00", "+14:00"),
         ] {
             let nodes = [node("http://10.0.0.7:8001", "online", Some(heartbeat))];
             let told = with_zone("2026-07-01T12:05:53.5", &nodes, now);

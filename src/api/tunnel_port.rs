@@ -109,3 +109,33 @@ impl TunnelPort {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{ConfigFile, Flags};
+
+    #[test]
+    fn each_refusal_has_a_hint_for_this_user() {
+        let status = |status| ApiError::Status { base: "x".to_owned(), status, detail: "no".to_owned() };
+        let token = || Token::new("sekrit").ok();
+        let here = "as an admin, list all sessions with `kohakuriver vps sessions --admin localhost:8003`";
+        let there = "as an admin, list all sessions: `ssh -NL 8003:localhost:8003 gpu`, and `kohakuriver vps sessions \
+                     --admin localhost:8003`";
+        for (host, token, all, error, cause, hint) in [
+            ("gpu", None, false, status(401), "you are not logged in", tokens::how_to_log_in().as_str()),
+            ("gpu", token(), false, status(401), "the Host does not know your token", &tokens::how_to_log_in()),
+            ("gpu", token(), false, status(403), "says: no", there),
+            ("localhost", token(), false, status(403), "says: no", here),
+            ("gpu", token(), true, status(403), "says: no", "leave `--all` out to list your own sessions"),
+            ("localhost", token(), true, status(404), "does not list sessions", here),
+            ("gpu", token(), false, status(503), "answered 503: no", "try again in a minute"),
+        ] {
+            let flags = Flags { host: Some(host.to_owned()), ..Flags::default() };
+            let settings = Settings::resolve(flags, &|_| None, ConfigFile::default()).unwrap();
+            let failure = TunnelPort::of(&settings, token, all).unwrap().failure(&error, "cannot list your sessions");
+            assert!(failure.causes()[0].contains(cause), "{failure:?}");
+            assert_eq!(failure.advice(), Some(hint), "{host} {all} {error:?}");
+        }
+    }
+}

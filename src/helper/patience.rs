@@ -238,4 +238,22 @@ mod tests {
             assert_eq!(patience.tries.get(), tries + 1);
         }
     }
+
+    #[test]
+    fn only_a_wait_that_was_too_short_is_said_to_be_over() {
+        let journal = Journal::on(Screen::None, false, None);
+        let vps = Target::Vps(crate::target::VpsRef::parse("trainer").unwrap());
+        for (limit, error, hint) in [
+            (40, refused(503, None), None),
+            (40, OpenError::Mute(Mute::Closed), Some("wait longer: `kohakuriver vps connect trainer --wait 80`")),
+            (5, refused(503, Some(2)), Some("wait longer: `kohakuriver vps connect trainer --wait 60`")),
+            (40, OpenError::Mute(Mute::Interrupted(Interrupted::Deadline)), None),
+        ] {
+            let patience = Patience::new(Instant::now(), Duration::from_secs(limit), &journal);
+            let failure = patience.ended(&error, Failure::new("no tunnel"), &vps);
+            assert_eq!(failure.advice(), hint, "{error:?}");
+            let causes = hint.map(|_| format!("the wait of {limit} s is over"));
+            assert_eq!(failure.causes(), causes.as_slice());
+        }
+    }
 }

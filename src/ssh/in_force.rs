@@ -382,4 +382,58 @@ Match final
         let ended = format!("{log}debug3: command returned status 0\n");
         assert_eq!(Reading::of(&ended).running, None);
     }
+
+    /// Blocks are above lines of the same file, and of the files that include it.
+    #[test]
+    fn an_included_file_has_a_line_and_perhaps_a_condition() {
+        let config =
+            "Include \"HERE/always\"\nHost *.k\n  # Host\n  Include \"HERE/inner\"\nHost *\n  Include \"HERE/late\"\n";
+        let files = [
+            ("config", config),
+            ("always", "Port 1\n"),
+            ("inner", "Include \"HERE/deep\"\n"),
+            ("deep", ""),
+            ("late", ""),
+        ];
+        let (folder, reading, _) = lines(&files, "foo.k");
+        let at = |name: &str| folder.path().join(name);
+        let read = |path: &Path| std::fs::read(path).ok();
+        let condition = |name: &str| {
+            let found = reading.condition_of(&|path| path == at(name), &read)?;
+            Some((found.file, found.number, found.block, String::from_utf8(found.text).unwrap()))
+        };
+        let block = Some((at("config"), 2, 2, "Host *.k".to_owned()));
+        assert_eq!(["always", "inner", "deep", "late"].map(condition), [None, block.clone(), block, None]);
+        assert_eq!(reading.line_that_includes(&at("inner")), Some((at("config"), 4)));
+        assert_eq!(reading.line_that_includes(&at("deep")), Some((at("inner"), 1)));
+        assert_eq!(reading.line_that_includes(&at("config")), None);
+        // Of the user's own files, the last line of all, and none that names a file of others.
+        assert_eq!(reading.last_include(|_| true), Some((at("config"), 6)));
+        assert_eq!(reading.last_include(|path| path != at("late")), Some((at("inner"), 1)));
+        assert_eq!(reading.last_include(|path| path != at("inner")), Some((at("config"), 6)));
+        assert_eq!(reading.last_include(|path| path == at("config")), None);
+    }
+
+    #[test]
+    fn a_line_and_a_match_are_found_again_in_their_files() {
+        let config = "Include \"HERE/one\"\nHost exec\nMatch all\n  Port 2\n";
+        let files = [("config", config), ("one", "# Match exec\n match host x exec \"sleep 600\" \n")];
+        let (folder, reading, _) = lines(&files, "foo.k");
+        let at = |name: &str| folder.path().join(name);
+        let read = |path: &Path| std::fs::read(path).ok();
+        let line = |name: &str, number, block, text: &str| {
+            Some(Line { file: at(name), number, block, text: text.as_bytes().to_owned() })
+        };
+        assert_eq!(reading.find("sleep 600", read), line("one", 2, 2, "match host x exec \"sleep 600\""));
+        assert_eq!(reading.find("all", read), line("config", 3, 3, "Match all"));
+        assert_eq!(reading.find("nothing", read), None);
+        assert_eq!(Line::read(&at("config"), 4, read), line("config", 4, 0, "Port 2"));
+        assert_eq!((Line::read(&at("config"), 0, read), Line::read(&at("config"), 9, read)), (None, None));
+    }
+
+    #[test]
+    fn only_an_absolute_path_in_a_message_is_one() {
+        assert_eq!(path_of("/a\\\\303\\303\\244"), Some(PathBuf::from("/a\\303\u{e4}")));
+        assert_eq!(path_of("a/b"), None);
+    }
 }

@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn only_quotes_around_a_word_are_taken_off() {
+        for (word, bare) in
+            [("\"a\"", "a"), ("'a'", "a"), ("\"", "\""), ("a\"", "a\""), ("\"a", "\"a"), ("\"a'", "\"a'")]
+        {
+            assert_eq!(unquoted(word.as_bytes()), bare.as_bytes());
+        }
+    }
+
+    #[test]
     fn a_line_that_was_spelled_anew_goes_and_other_files_in_it_stay() {
         let remark = String::from_utf8_lossy(REMARK);
         for (line, left) in [

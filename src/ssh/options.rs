@@ -295,4 +295,13 @@ mod tests {
     fn our_file_of_host_keys() {
         assert_eq!(known_hosts_path(Path::new("/home/u")), Path::new("/home/u/.ssh/.kohakuriver_known_hosts"));
     }
+
+    /// ssh passes a ProxyCommand to a shell, in which `env` takes all variables at once.
+    #[test]
+    fn variables_stand_before_the_proxy_program() {
+        let variables = vec![("KOHAKURIVER_TOKEN_FILE", "/a b".to_owned()), ("X", "1".to_owned())];
+        let command = Route { variables, ..Route::in_folder("/opt") }.proxy_command().into_string().unwrap();
+        let start = "env \"KOHAKURIVER_TOKEN_FILE=/a b\" X=1 /opt/kohakuriver-proxy --fdpass ";
+        assert!(command.starts_with(start), "{command}");
+    }
 }
