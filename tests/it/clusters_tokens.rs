@@ -375,10 +375,12 @@ fn a_token_without_a_host_is_for_the_default_cluster_and_for_a_host_that_is_type
         });
         assert_eq!(bearing, 1, "{cluster:?}");
     }
-    // With a Host beside it, no.
-    let other = Run::new(CLI, &home).env("KOHAKURIVER_TOKEN", OPERATOR).env("KOHAKURIVER_CLUSTER", "default");
-    other.args(["--cluster", "lab", "vps", "list"]).output().succeeds();
-    assert!(never_saw(&hosts.lab, OPERATOR, "the environment names another cluster") > 0);
+    // With a Host beside it, no: neither a look-up nor a tunnel.
+    for command in [&["vps", "list"][..], &["vps", "connect", ID, "--", "-F", "none", "-o", "BatchMode=yes", "true"]] {
+        let other = Run::new(CLI, &home).env("KOHAKURIVER_TOKEN", OPERATOR).env("KOHAKURIVER_CLUSTER", "default");
+        other.args(["--cluster", "lab"]).args(command).output();
+        assert!(never_saw(&hosts.lab, OPERATOR, &format!("the environment names another cluster: {command:?}")) > 0);
+    }
 }
 
 /// A Host that redirects to another one.
