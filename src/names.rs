@@ -69,7 +69,7 @@ fn note_in(folder: &Path, base: &str, name: &str, id: TaskId) -> Meant {
 /// one.
 ///
 /// # Errors
-/// Those of [`Api::id_of`].
+/// The errors of [`Api::id_of`].
 pub async fn look_up<T: Transport>(client: &Api<T>, name: &str) -> Result<Meant, ApiError> {
     match cache::folder() {
         Some(folder) => look_up_in(&folder, client, name).await,

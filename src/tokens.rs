@@ -32,7 +32,7 @@ pub const TOKENS: &str = "tokens";
 /// The member of `tokens.json` with the Host of the token in `auth.json`.
 pub const AUTH_JSON: &str = "auth_json";
 
-/// Who has written the command line.
+/// The author of the command line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Line {
     /// A person, who has named a Host or means the default one.
@@ -77,7 +77,7 @@ pub struct Found {
     pub source: Source,
 }
 
-/// What became of the token in the environment, for [`how_to_log_in`].
+/// The use of the token in the environment, for [`how_to_log_in`].
 static OF_ENV: AtomicU8 = AtomicU8::new(NONE);
 const NONE: u8 = 0;
 const USED: u8 = 1;
@@ -96,7 +96,7 @@ pub fn of(settings: &Settings) -> Result<Option<Found>, Failure> {
 /// The token for the Host API `api`. If that is unknown, only a token in the environment can count.
 ///
 /// # Errors
-/// Those of [`of`].
+/// The errors of [`of`].
 pub fn for_api(api: Option<&Origin>, line: Line) -> Result<Option<Found>, Failure> {
     if process_environment(KOHAKURIVER_TOKEN).is_some() {
         let named = env_api()?;
@@ -116,7 +116,7 @@ pub fn for_api(api: Option<&Origin>, line: Line) -> Result<Option<Found>, Failur
 /// Whether the token for the Host in `settings` is the environment's, and only the command line names the Host.
 ///
 /// # Errors
-/// Those of [`of`].
+/// The errors of [`of`].
 pub fn is_of_command_line(settings: &Settings) -> Result<bool, Failure> {
     Ok(of(settings)?.is_some_and(|found| found.source == Source::Env) && env_api()?.is_none())
 }
@@ -134,7 +134,7 @@ fn env_api() -> Result<Option<Origin>, Failure> {
 /// The Host of a token without a Host.
 ///
 /// # Errors
-/// Those of [`home_api`].
+/// The errors of [`home_api`].
 pub fn home() -> Result<Origin, Failure> {
     home_api(&ConfigFile::load()?, &process_environment)
 }
@@ -199,10 +199,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// That of this user; without a home directory it is empty.
+    /// The store of this user; without a home directory it is empty.
     ///
     /// # Errors
-    /// Those of [`Store::at`].
+    /// The errors of [`Store::at`].
     pub fn of_user() -> Result<Self, AuthFileError> {
         path().map_or_else(|| Ok(Self { path: PathBuf::new(), content: Map::new() }), |path| Self::at(&path))
     }
@@ -226,7 +226,7 @@ impl Store {
         self.content
     }
 
-    /// What is stored for the Host API `api`: its token, and what a login knows about it.
+    /// The record for the Host API `api`: its token, and the facts that a login knows about it.
     pub fn record(&self, api: &str) -> Option<&Value> {
         self.content.get(TOKENS)?.get(api)
     }
@@ -267,7 +267,7 @@ pub fn hash(token: &Token) -> String {
 mod tests {
     use super::*;
 
-    /// What is shown to anybody is searched for each of them.
+    /// Output for other people is searched for each of them.
     #[test]
     fn a_store_knows_all_its_tokens() {
         let folder = tempfile::tempdir().unwrap();

@@ -91,7 +91,7 @@ impl<T: Transport> Api<T> {
     /// checked here: opening the tunnel does that.
     ///
     /// # Errors
-    /// Those of [`Api::vps`].
+    /// The errors of [`Api::vps`].
     pub async fn id_of(&self, name: &str, case: Case) -> Result<TaskId, ApiError> {
         match self.named(name, case, false).await {
             // Find a VPS that has ended as well, so that the error can say so.

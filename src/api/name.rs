@@ -95,7 +95,7 @@ fn only_one<'v>(found: Vec<&'v Vps>, caller: Option<&str>) -> Result<&'v Vps, St
     Err(list.join(", "))
 }
 
-/// Those that `keep` is true of; all of them if that is none.
+/// The candidates that `keep` is true of; all of them if that is none.
 fn narrowed(candidates: Vec<&Vps>, keep: impl Fn(&Vps) -> bool) -> Vec<&Vps> {
     let kept: Vec<&Vps> = candidates.iter().copied().filter(|vps| keep(vps)).collect();
     if kept.is_empty() { candidates } else { kept }

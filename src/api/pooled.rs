@@ -107,7 +107,7 @@ impl Client {
     /// The same over `route`.
     ///
     /// # Errors
-    /// Those of [`Client::new`].
+    /// The errors of [`Client::new`].
     pub fn by(base: &str, route: Route, token: Option<Token>) -> Result<Self, ApiError> {
         Ok(Self::over(Pooled::routed(base, route)?, token))
     }

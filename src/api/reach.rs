@@ -146,7 +146,7 @@ impl Client {
     /// The VPS that `vps` names, its Runner, and where it is reached. `caller` is who asks, if that is known already.
     ///
     /// # Errors
-    /// Those of [`Api::vps`](crate::api::Api::vps).
+    /// The errors of [`Api::vps`](crate::api::Api::vps).
     pub async fn find(&self, vps: &VpsRef, caller: Option<&Caller>) -> Result<Located, ApiError> {
         let vps = self.vps(vps).await?;
         let node = if needs_runner(&vps.status) { self.runner_of(&vps).await? } else { None };

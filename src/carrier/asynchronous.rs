@@ -23,7 +23,7 @@ impl<C: Carrier> Asynchronous<C> {
     /// Puts `carrier`, which is above a TCP socket, on the runtime's event loop.
     ///
     /// # Errors
-    /// Those of `dup(2)` and `epoll_ctl(2)`.
+    /// The errors of `dup(2)` and `epoll_ctl(2)`.
     pub fn new(carrier: C) -> io::Result<Self> {
         let events = std::net::TcpStream::from(carrier.as_fd().try_clone_to_owned()?);
         Ok(Self { events: TcpStream::from_std(events)?, carrier })

@@ -30,25 +30,25 @@ pub trait Carrier: AsFd + Send {
     /// `Interrupted` asks for another call, after others have had their turn.
     ///
     /// # Errors
-    /// Those of `recv(2)`.
+    /// The errors of `recv(2)`.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes some of `bytes`, and never raises SIGPIPE.
     ///
     /// # Errors
-    /// Those of `send(2)`.
+    /// The errors of `send(2)`.
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Ends the stream towards the peer (a half-close). The peer can still send.
     ///
     /// # Errors
-    /// Those of `shutdown(2)`.
+    /// The errors of `shutdown(2)`.
     fn end_writing(&mut self) -> io::Result<()>;
 
     /// Sends what a layer holds back, as far as that is possible without waiting.
     ///
     /// # Errors
-    /// Those of `send(2)`.
+    /// The errors of `send(2)`.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -75,7 +75,7 @@ pub trait Carrier: AsFd + Send {
     /// may splice so many, and then tells [`Carrier::note_spliced`]. `None` if only [`Carrier::receive`] can get on.
     ///
     /// # Errors
-    /// Those of [`Carrier::receive`].
+    /// The errors of [`Carrier::receive`].
     fn spliceable(&mut self) -> io::Result<Option<(BorrowedFd<'_>, usize)>> {
         Ok(None)
     }

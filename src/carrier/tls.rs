@@ -328,7 +328,7 @@ impl<S: Carrier> Tls<S> {
     /// [`Tls::handshake_waits_for`] tells.
     ///
     /// # Errors
-    /// Those of the carrier below, and a [`Fault`].
+    /// The errors of the carrier below, and a [`Fault`].
     pub fn handshake(&mut self) -> io::Result<()> {
         loop {
             self.take_kept(Write::Nothing, &mut [])?;

@@ -54,7 +54,7 @@ pub struct Refused {
     pub retry_after: Option<u64>,
     /// The error type of `Proxy-Status` (RFC 9209 §2.3), or nothing.
     pub proxy_error: String,
-    /// What it says of a resumable tunnel.
+    /// The part about a resumable tunnel.
     pub resume: Option<resume::Answered>,
     /// The authentication schemes that `Proxy-Authenticate` offers, such as `Basic`. Only the first few.
     pub schemes: Vec<String>,

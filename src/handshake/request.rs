@@ -67,7 +67,7 @@ pub struct Connect {
     pub as_sent: String,
     /// The token of `Proxy-Authorization`, when it has one.
     pub token: Option<Token>,
-    /// What it asks of a resumable tunnel.
+    /// The part about a resumable tunnel.
     pub resume: Option<resume::Asked>,
 }
 

@@ -17,7 +17,7 @@ use crate::resume::{Key, Mac, Public, SessionId};
 /// The field's name.
 pub const FIELD: &str = "KohakuRiver-Resume";
 
-/// What a client asks for.
+/// The request of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asked {
     /// A resumable tunnel.
@@ -39,7 +39,7 @@ pub enum Asked {
     Unreadable,
 }
 
-/// What a gateway answers.
+/// The answer of a gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answered {
     /// A new session.

@@ -25,9 +25,9 @@ pub const PROOF_SCHEME: &str = "KohakuRiver-Gateway";
 /// A request about sessions.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Asked {
-    /// What it asks for, or why that is nothing.
+    /// The action that it asks for, or why there is none.
     pub action: Result<Action, Unusable>,
-    /// Who asks.
+    /// The credentials of the caller.
     pub credentials: Option<Credentials>,
     /// `all` is in the query.
     pub all: bool,
@@ -39,7 +39,7 @@ pub struct Asked {
     pub as_sent: String,
 }
 
-/// What is asked for.
+/// The action that is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// The open sessions.
@@ -48,7 +48,7 @@ pub enum Action {
     End(SessionRef),
 }
 
-/// Who asks.
+/// The credentials of the caller.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Credentials {
     /// A user of the Host.

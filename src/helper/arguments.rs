@@ -34,7 +34,7 @@ pub struct Arguments {
     pub proxy: Option<ProxyAddress>,
     /// The Host API that names are looked up at, when it is not the one of the settings.
     pub host_api: Option<ProxyAddress>,
-    /// What a connection with TLS trusts, beside the settings.
+    /// The certificates that a connection with TLS trusts, beside the settings.
     pub trust: Trust,
     /// The proxy on the way, or that there is none.
     pub upstream_proxy: Option<UpstreamSetting>,

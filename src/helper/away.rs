@@ -1,4 +1,4 @@
-//! What a user learns of a resumable tunnel that has lost its connection.
+//! The words for a user about a resumable tunnel that has lost its connection.
 //!
 //! Nothing is written into the session. The log file gets a line at the loss and one at the return. A terminal is told only
 //! if the loss takes some seconds: a line, unless a program has taken the terminal over, as an interactive session has. Then

@@ -21,7 +21,7 @@ use crate::target::Target;
 use crate::tls::Fault;
 use crate::tokens;
 
-/// What a reset of a tunnel may mean.
+/// The possible causes of a reset tunnel.
 const RESETS: &str = "a gateway resets a tunnel when it stops, when an admin ends the session, when nothing moved for its \
                       idle timeout, and when it has lost the VPS";
 

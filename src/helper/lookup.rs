@@ -50,7 +50,7 @@ fn beside<T: Send>(watch: Watch<'_>, work: impl FnOnce() -> T + Send) -> T {
             let _done = done;
             work()
         });
-        // Whatever else ends this wait ends the work as well.
+        // Any other end of this wait ends the work as well.
         let _ = watch.wait_for(awaited.as_fd(), PollFlags::IN);
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

@@ -46,7 +46,7 @@ pub(super) struct Order<'a> {
     pub(super) limit: Duration,
     /// The tunnel is to survive its connection, if the gateway can do that.
     pub(super) resumable: bool,
-    /// What the terminal and the log file are told of that.
+    /// The words about that for the terminal and the log file.
     pub(super) away: &'a Arc<Away>,
 }
 

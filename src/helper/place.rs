@@ -43,7 +43,7 @@ pub(super) fn find(
     let needs_api = matches!(target, Target::Vps(VpsRef::Name(_)));
     // A proxy alone may be another cluster's than the one that the environment names.
     let is_proxy_alone = cluster.is_none() && arguments.host_api.is_none() && arguments.proxy.is_some();
-    // What TLS trusts, and the login of a proxy on the way, may be in the file.
+    // The certificates that TLS trusts, and the login of a proxy on the way, may be in the file.
     let has_trust = settings.ssh_proxy().scheme == Scheme::Http || arguments.trust != Trust::default();
     let route = Route::of(&settings, &settings.ssh_proxy())?;
     let is_whole = has_trust && route.upstream.is_none();

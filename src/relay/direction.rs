@@ -120,7 +120,7 @@ impl Direction {
     }
 }
 
-/// What a direction waits for at first that has these bytes to write.
+/// The events that a direction waits for at first, with these bytes to write.
 fn waits_first(early: &[u8]) -> Waits {
     if early.is_empty() { Waits::Source } else { Waits::Sink }
 }

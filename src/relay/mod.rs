@@ -108,7 +108,7 @@ impl End {
 /// Relays until the tunnel ends. `early` are the server's first bytes, which were read together with its answer.
 ///
 /// # Errors
-/// Those of `poll(2)`.
+/// The errors of `poll(2)`.
 pub fn run<'fd>(ends: Ends<'fd>, rules: Rules<'fd>, early: Vec<u8>) -> io::Result<End> {
     Relay::new(ends, rules, early, Direction::new).run()
 }
@@ -310,7 +310,7 @@ type NewDirection = fn(&Port<'_>, &Port<'_>, Vec<u8>) -> Direction;
 /// blocking mode, as a fresh one would be.
 ///
 /// # Errors
-/// Those of `sendmsg(2)`; `Unsupported` for a carrier that is no bare socket.
+/// The errors of `sendmsg(2)`; `Unsupported` for a carrier that is no bare socket.
 pub fn pass(stdout: BorrowedFd<'_>, carrier: &dyn Carrier) -> io::Result<()> {
     pass_socket(stdout, carrier.bare_socket().ok_or(io::ErrorKind::Unsupported)?)
 }
@@ -318,7 +318,7 @@ pub fn pass(stdout: BorrowedFd<'_>, carrier: &dyn Carrier) -> io::Result<()> {
 /// Passes any socket to ssh.
 ///
 /// # Errors
-/// Those of `sendmsg(2)`.
+/// The errors of `sendmsg(2)`.
 pub fn pass_socket(stdout: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<()> {
     sys::set_blocking(socket)?;
     sys::pass_descriptor(stdout, socket, 0)

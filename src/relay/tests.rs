@@ -106,7 +106,7 @@ impl Rig {
         rig
     }
 
-    /// What a test reads and writes.
+    /// The ends that a test reads and writes.
     fn take(&mut self) -> (File, File, TcpStream) {
         (self.stdin.take().unwrap(), self.stdout.take().unwrap(), self.server.take().unwrap())
     }
@@ -245,7 +245,7 @@ fn pipes_get_larger_for_much() {
     rig.end();
 }
 
-/// Whatever the carrier holds comes out, though its descriptor reports nothing of it.
+/// Bytes that the carrier holds come out, though its descriptor doesn't report them.
 #[test]
 fn early_bytes_come_first_and_a_carrier_that_reads_ahead_keeps_nothing() {
     for early in [&b""[..], b"early"] {

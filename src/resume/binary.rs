@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serializer};
 /// Writes them in base64 (RFC 4648 §4).
 ///
 /// # Errors
-/// Those of the serializer.
+/// The errors of the serializer.
 pub fn serialize<S: Serializer>(bytes: impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&STANDARD.encode(bytes))
 }

@@ -71,7 +71,7 @@ pub struct Resumable<S: Supply> {
     /// When to give memory back that is kept for further bytes.
     tidy_at: Option<Instant>,
     over: Option<SessionOver>,
-    /// What to tell the peer when this end is dropped.
+    /// The reason that the peer is told when this end is dropped.
     leaves: Reason,
     /// Another process continues the session.
     is_packed: bool,
@@ -593,7 +593,7 @@ impl<S: Supply> Drop for Resumable<S> {
             self.link.acknowledge();
             self.push();
             self.link.send_reset(self.leaves);
-            // What does not fit into the connection's buffer is lost. The gateway tells a client that comes again.
+            // Bytes that don't fit into the connection's buffer are lost. The gateway tells a client that comes again.
             self.push();
         }
         let reason = self.over.as_ref().map_or(self.leaves, SessionOver::reason);

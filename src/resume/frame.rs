@@ -67,7 +67,7 @@ impl Control {
     }
 }
 
-/// What the next bytes of the wire are.
+/// The next bytes of the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Next {
     /// So many bytes of the stream, which follow now.

@@ -24,7 +24,7 @@ pub struct Link {
     eof_sent: bool,
     eof_acknowledged: bool,
     reader: Reader,
-    /// What has arrived of the peer's stream, and what of that has been delivered.
+    /// How many bytes of the peer's stream have arrived, and how many of them were delivered.
     arrived: u64,
     delivered: u64,
     /// The peer's EOF has arrived.
@@ -38,7 +38,7 @@ pub struct Link {
     reset: Option<Reason>,
 }
 
-/// What bytes from the wire have brought.
+/// The result of bytes from the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Absorbed {
     /// So many bytes of the stream are at the start of the buffer now.

@@ -24,7 +24,7 @@ pub enum Role {
     Gateway,
 }
 
-/// What to do about a connection now.
+/// The next step for a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
     Alive,

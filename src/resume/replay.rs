@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::frame::{HEADER, MOST_DATA, data_header};
 
-/// What a block counts besides its bytes. Otherwise a stream of single bytes could take a hundred times its size.
+/// The cost of a block besides its bytes. Otherwise a stream of single bytes could take a hundred times its size.
 const BLOCK_COST: usize = 128;
 /// Most empty blocks that are kept for new bytes. Under bulk, blocks come and go, and the system would clear the memory of
 /// each new one. One acknowledgement frees four, and two may come at once.
@@ -53,7 +53,7 @@ pub(super) struct Replay {
     /// The block that is being sent, and where its next byte for the wire is, counted from its header.
     block: usize,
     at: usize,
-    /// What the blocks cost.
+    /// The cost of the blocks.
     cost: usize,
 }
 

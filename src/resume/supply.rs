@@ -43,7 +43,7 @@ pub struct Answers {
     pub impossible: fn(&str) -> Vec<u8>,
 }
 
-/// What a supply has now.
+/// The state of a supply.
 pub enum Supplied {
     /// No news.
     Nothing,

@@ -210,7 +210,7 @@ fn hint_of_password(sent: &Sent, upstream: &Upstream) -> String {
 fn hint_of_refusal(refused: &Refused, origin: &Origin, upstream: &Upstream) -> String {
     match refused.status {
         status if CANNOT_REACH.contains(&status) => hint_of_unreachable(origin, upstream),
-        // What web servers say to a CONNECT.
+        // Answers of web servers to a CONNECT.
         300..=399 | 400 | 404 | 405 | 501 => format!(
             "it may be a web server: check the proxy's address and port; to connect without it, {}",
             upstream.without(&origin.host)

@@ -36,7 +36,7 @@ use secure::secure;
 /// How the connections to one cluster are made.
 #[derive(Clone, Default, Debug)]
 pub struct Route {
-    /// What a connection with TLS trusts.
+    /// The certificates that a connection with TLS trusts.
     pub trust: Trust,
     /// The proxy on the way.
     pub upstream: Option<Upstream>,

@@ -14,7 +14,7 @@ use crate::tls::tests::Authority;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const OK: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
-/// What the origin of a test answers to a request, with the first bytes of an sshd behind it.
+/// The answer of a test's origin to a request, with the first bytes of an sshd behind it.
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\n\r\nSSH-2.0-x\r\n";
 
 /// A server of one connection, which `serve` serves. Returns its port.
@@ -75,7 +75,7 @@ fn connected(origin: &Origin, route: &Route) -> Box<dyn Carrier> {
     connect(origin, route, Watch::at_most(LIMIT)).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// What a user reads of a failure.
+/// The failure as a user reads it.
 fn failed(origin: &Origin, route: &Route, limit: Duration) -> String {
     let error = connect(origin, route, Watch::at_most(limit)).err().expect("connected");
     error.upstream_failure(origin, route.upstream.as_ref()).unwrap_or_else(|| panic!("{error:?}")).render("p")
@@ -278,7 +278,7 @@ fn each_answer_of_an_http_proxy_has_a_message_of_its_own() {
             "cannot reach gpu.example:443",
             &["answered 503", "`kohakuriver config show`"],
         ),
-        // What tinyproxy says.
+        // An answer of tinyproxy.
         ("", 443, b"HTTP/1.1 500 Unable to connect\r\n\r\n", "cannot reach gpu.example:443", &[]),
         ("a:b@", 443, b"HTTP/1.1 401 Unauthorized\r\n\r\n", "refused the login", &["answered 401 Unauthorized"]),
         ("", 443, b"<!DOCTYPE html>\r\n<p>x", "is not an HTTP proxy", &["it answered `<!DOCTYPE html>`"]),

@@ -96,13 +96,13 @@ fn through_http(
     }
 }
 
-/// What logs in to an HTTP proxy.
+/// The credentials for an HTTP proxy.
 pub enum Credentials {
     /// Nothing.
     Nothing,
     /// User and password.
     Basic(String, Option<Password>),
-    /// What a command has printed.
+    /// The output of a command.
     Value(Authorization),
 }
 
@@ -117,7 +117,7 @@ impl Credentials {
     }
 }
 
-/// What logs in to `proxy`. This runs its command.
+/// The credentials for `proxy`. This runs its command.
 ///
 /// # Errors
 /// When the command gives nothing that can be sent, or `watch` ends the wait.

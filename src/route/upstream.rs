@@ -51,7 +51,7 @@ impl Upstream {
         self.proxy.scheme != ProxyScheme::Socks5
     }
 
-    /// What is sent to log in.
+    /// The kind of credentials that is sent.
     pub(super) fn sent(&self) -> Sent {
         match (&self.auth_command, &self.proxy.user) {
             (Some(_), _) if self.proxy.scheme.is_http() => Sent::Command,
@@ -61,13 +61,13 @@ impl Upstream {
     }
 }
 
-/// What was sent to log in.
+/// The kind of credentials that was sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Sent {
     /// Nothing.
     Nothing,
     /// This user, with a password.
     Password(String),
-    /// What the command printed.
+    /// The output of the command.
     Command,
 }

@@ -134,7 +134,7 @@ impl ConfigFile {
     /// The user's own file.
     ///
     /// # Errors
-    /// Those of [`ConfigFile::read`].
+    /// The errors of [`ConfigFile::read`].
     pub fn load() -> Result<Self, Failure> {
         let Some(path) = super::paths::config_path() else { return Ok(Self::default()) };
         Self::read(&path).map_err(|error| {

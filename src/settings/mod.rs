@@ -80,7 +80,7 @@ pub struct Settings {
     pub log_file: Option<Setting<PathBuf>>,
     /// The file with the host keys of VPSes, when a setting names one: absolute, or below `~`.
     pub known_hosts: Option<Setting<PathBuf>>,
-    /// What connections with TLS trust.
+    /// The certificates that connections with TLS trust.
     pub tls: TlsSettings,
     /// The proxy on the way, or that there is none, when a setting says so; else the environment's.
     pub upstream_proxy: Option<Setting<UpstreamSetting>>,
@@ -105,7 +105,7 @@ impl Settings {
     /// depends on it, so an unusable file stops no login whose ssh_config names the Host.
     ///
     /// # Errors
-    /// Those of [`Settings::load`].
+    /// The errors of [`Settings::load`].
     pub fn load_for_api(flags: Flags) -> Result<Self, Failure> {
         let settings = Self::resolve(flags.clone(), &process_environment, ConfigFile::default())?;
         if settings.names_api() { Ok(settings) } else { Self::load(flags) }
@@ -259,7 +259,7 @@ pub fn no_host(address: &str, why: &str) -> Failure {
 /// else the one that environment or file name. No flag changes it.
 ///
 /// # Errors
-/// Those of [`Settings::load`].
+/// The errors of [`Settings::load`].
 pub fn home_api(file: &ConfigFile, env: Environment<'_>) -> Result<Origin, Failure> {
     let has_host = file.default_cluster.as_ref().and_then(|name| file.keys_of(name.as_str())?.host.as_ref()).is_some();
     let flags = Flags { cluster: file.default_cluster.clone().filter(|_| has_host), ..Flags::default() };

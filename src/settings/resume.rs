@@ -22,7 +22,7 @@ impl ResumeSetting {
         [Self::Auto, Self::On, Self::Off].into_iter().find(|value| value.to_string() == text)
     }
 
-    /// What it demands, if the programs don't decide.
+    /// The demand of the setting; `None` if the programs decide.
     pub fn demand(self) -> Option<bool> {
         match self {
             Self::Auto => None,

@@ -10,7 +10,7 @@ const HASH: usize = 44;
 /// The prefix of a hash, as curl writes it.
 const PREFIX: &str = "sha256//";
 
-/// What a TLS connection trusts. Without a file and without pins, that is what the system trusts.
+/// The certificates that a TLS connection trusts: without a file and without pins, those that the system trusts.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Trust {
     /// A file with the certificates of CAs (PEM). No others count then.

@@ -1,6 +1,6 @@
 //! The ends of the host names of one cluster's VPSes.
 //!
-//! Those of the default cluster need no name in them: `trainer.kohakuriver` and `trainer.work.kohakuriver` are one VPS. A
+//! The ends of the default cluster need no name in them: `trainer.kohakuriver` and `trainer.work.kohakuriver` are one VPS. A
 //! VPS of the default cluster that is called `trainer.lab` gives way to `trainer` of the cluster `lab`, and is reached by
 //! the longer one.
 
@@ -17,7 +17,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Those of `cluster`, beside the clusters `others`.
+    /// The ends of `cluster`, beside the clusters `others`.
     pub fn of(cluster: &Cluster, is_default: bool, others: &[ClusterName]) -> Self {
         // A Host that is nobody's cluster has no entries beside those of clusters.
         let is_short = is_default || cluster.name().is_none();
@@ -47,7 +47,7 @@ impl Ends {
 pub(super) mod tests {
     use super::*;
 
-    /// Those of today's only cluster, without its long ones, to keep expectations short.
+    /// The ends of the only cluster, without its long ones, to keep expectations short.
     pub(in crate::ssh) fn short() -> Ends {
         Ends { all: vec![SUFFIX.to_owned()], longer: Vec::new() }
     }

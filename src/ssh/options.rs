@@ -70,7 +70,7 @@ pub struct Route {
     pub proxy: Origin,
     /// The Host API, for the look-up of names and for the token.
     pub host_api: Origin,
-    /// What connections with TLS trust.
+    /// The certificates that connections with TLS trust.
     pub trust: Trust,
     /// The proxy on the way, if a setting names one. The password is not part of the options.
     pub upstream_proxy: Option<UpstreamSetting>,

@@ -47,7 +47,7 @@ impl Resume {
         }
     }
 
-    /// What a user reads: whether they are, and why.
+    /// The words for a user: whether tunnels are resumable, and why.
     pub fn explained(self, fdpass: bool) -> String {
         let reason = match self {
             Self::Demanded { is_on: true, by_flag: true } => "`--resume` was given",

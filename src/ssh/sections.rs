@@ -40,7 +40,7 @@ impl Section {
         Some(if host.contains("://") { host.to_owned() } else { format!("{host}:{port}") })
     }
 
-    /// What its command demands of tunnels with a flag: `--resume` or `--no-resume`.
+    /// The flag for tunnels in its command: `--resume` or `--no-resume`.
     pub fn resume(&self) -> Option<bool> {
         let text = String::from_utf8_lossy(&self.text);
         let last = text.lines().find_map(|line| line.strip_prefix(MADE_BY))?.split(' ').next_back();

@@ -101,7 +101,7 @@ impl UserFile {
     /// Replaces the content, which is secret: only its owner may read the file from then on.
     ///
     /// # Errors
-    /// Those of [`UserFile::replace`].
+    /// The errors of [`UserFile::replace`].
     pub fn replace_privately(&self, content: &[u8]) -> Result<(), UserFileError> {
         self.put(content, sys::make_private)
     }

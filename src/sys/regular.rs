@@ -11,7 +11,7 @@ const MOST: u64 = 64 * 1024 * 1024;
 /// Reads a whole regular file.
 ///
 /// # Errors
-/// Those of [`open_regular`] and `read(2)`; `FileTooLarge` for more than 64 MiB.
+/// The errors of [`open_regular`] and `read(2)`; `FileTooLarge` for more than 64 MiB.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(path)?.take(MOST + 1).read_to_end(&mut bytes)?;

@@ -13,13 +13,13 @@ pub enum Shell {
     PowerShell,
 }
 
-/// What PowerShell reads in another way than cmd between two quotes.
+/// Characters that PowerShell reads in another way than cmd between two quotes.
 const READ_BY_POWER_SHELL: &[char] = &['"', '“', '”', '„', '$', '`'];
 
-/// What has a meaning for cmd outside of quotes.
+/// Characters with a meaning for cmd outside of quotes.
 const OF_CMD: &[char] = &['"', '%', '^', '&', '|', '<', '>', '(', ')', '!'];
 
-/// What ends a text between single quotes in PowerShell.
+/// Characters that end a text between single quotes in PowerShell.
 const SINGLE_QUOTES: &[char] = &['\'', '‘', '’', '‚', '‛'];
 
 impl Shell {

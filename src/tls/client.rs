@@ -14,7 +14,7 @@ use super::{ALPN, Fault, pem, provider};
 use crate::failure::Failure;
 use crate::settings::{Trust, home_dir};
 
-/// What connections to one server have in common. Clones are cheap.
+/// The configuration of all connections to one server. Clones are cheap.
 #[derive(Clone)]
 pub struct ClientConfig {
     config: Arc<rustls::ClientConfig>,

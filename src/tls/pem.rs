@@ -103,7 +103,7 @@ fn is_encrypted(bytes: &[u8]) -> bool {
     has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED")
 }
 
-/// What `take` makes of all blocks.
+/// The results of `take` for all blocks.
 fn blocks<T>(
     bytes: &[u8],
     take: impl Fn(SectionKind, Vec<u8>) -> Result<Option<T>, String>,

@@ -63,7 +63,7 @@ impl<'l> Checkup<'l> {
     /// Runs `check`, unless it is out of scope. Returns the value that it gives.
     ///
     /// # Errors
-    /// Those of the listener.
+    /// The errors of the listener.
     pub(super) fn check<C: Check>(&mut self, check: &C) -> Result<Option<C::Gives>, Failure> {
         const { assert!(C::NAME.len() <= MAX_NAME, "the name does not fit its column") };
         let has_subject = self.has_vps || !C::NEEDS_VPS;

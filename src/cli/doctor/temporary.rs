@@ -44,7 +44,7 @@ pub(super) fn hint() -> String {
 /// From now on, a signal that ends this program removes its [`Folder`]s first.
 ///
 /// # Errors
-/// Those of [`sys::before_an_end_signal`].
+/// The errors of [`sys::before_an_end_signal`].
 pub(super) fn remove_on_signals() -> io::Result<()> {
     sys::before_an_end_signal(|| {
         for folder in lock(&FOLDERS).iter() {

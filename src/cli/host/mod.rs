@@ -125,7 +125,7 @@ pub(crate) fn remember_host(settings: &Settings) {
 pub(crate) struct Unlisted<'s>(RefCell<Vec<(&'s Settings, Failure)>>);
 
 impl<'s> Unlisted<'s> {
-    /// What each of the clusters answers now. If there is only one cluster, its failure is the command's.
+    /// The answer of each cluster. If there is only one cluster, its failure is the command's.
     pub(crate) async fn list<S, T>(
         &self,
         clusters: &[(&'s Settings, S)],

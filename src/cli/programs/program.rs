@@ -104,7 +104,7 @@ fn output(
 /// stdout and stderr of a program, to be gathered.
 ///
 /// # Errors
-/// Those of [`sys::readable`].
+/// The errors of [`sys::readable`].
 pub(crate) fn pipes(child: &mut Child) -> io::Result<[Option<OwnedFd>; 2]> {
     let stdout = child.stdout.take().map(sys::readable).transpose()?;
     Ok([stdout, child.stderr.take().map(sys::readable).transpose()?])
@@ -114,7 +114,7 @@ pub(crate) fn pipes(child: &mut Child) -> io::Result<[Option<OwnedFd>; 2]> {
 /// `None` then, `take` returns false, or the deadline passes.
 ///
 /// # Errors
-/// Those of `poll(2)` and `read(2)`.
+/// The errors of `poll(2)` and `read(2)`.
 pub(crate) fn gather(
     pipes: &mut [Option<OwnedFd>],
     deadline: Instant,

@@ -295,7 +295,7 @@ impl Made {
         Ok(())
     }
 
-    /// What changed, and whether tunnels are resumable now.
+    /// Tells what changed, and whether tunnels are resumable now.
     fn report(&self, changes: &[Change]) {
         report(changes);
         if changes.iter().any(|change| change.before != change.after) {

@@ -125,7 +125,7 @@ pub(crate) async fn reached(settings: &Settings, vps: &VpsRef, wait: bool) -> Re
     }
 }
 
-/// What the user should know about the VPS that a name means, before ssh starts: it is somebody else's, or another one than
+/// A remark for the user about the VPS that a name means, before ssh starts: it is somebody else's, or another one than
 /// the last time.
 async fn remarks(settings: &Settings, named: &VpsRef, vps: &Vps) -> Vec<String> {
     let VpsRef::Name(name) = named else { return Vec::new() };

@@ -21,7 +21,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// That of the cluster in `settings`. `all`: everybody's sessions, with a token of the Host.
+    /// The source of the cluster in `settings`. `all`: everybody's sessions, with a token of the Host.
     pub(super) fn of(settings: &Settings, all: bool) -> Result<Self, Failure> {
         if let Some(base) = settings.gateway_admin_url().filter(|_| !all) {
             let cannot = |error: ApiError| Failure::usage(format!("cannot ask {base}")).because(&error);

@@ -36,7 +36,7 @@ pub(super) struct Row<'r> {
 }
 
 impl Row<'_> {
-    /// What `--end` takes.
+    /// The value for `--end`.
     pub(super) fn id(&self) -> String {
         if self.names_gateway { self.tunnel.which().to_string() } else { self.tunnel.id.to_string() }
     }

@@ -16,7 +16,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The word for stdin.
 const STDIN: &str = "-";
 
-/// What is read.
+/// A file, or stdin.
 pub(super) struct Input {
     path: Option<PathBuf>,
 }
@@ -114,7 +114,7 @@ impl NotAudit {
         self.first.get_or_insert((place, why));
     }
 
-    /// What the user hears of them.
+    /// The note about them for the user.
     pub(super) fn note(&self) -> Option<String> {
         let (place, why) = self.first.as_ref()?;
         Some(match self.count {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// The longest duration that is believed, in seconds: a thousand years.
 const LONGEST: f64 = 31_557_600_000.0;
 
-/// What a line tells.
+/// The event of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Event {

@@ -68,7 +68,7 @@ impl Pairing {
         self.open.remove(&at).map(|(_, row)| row)
     }
 
-    /// Those that are left, in the order of their starts.
+    /// The sessions that are left, in the order of their starts.
     pub(super) fn into_open(self) -> impl Iterator<Item = Row> {
         self.open.into_values().map(|(_, row)| row)
     }

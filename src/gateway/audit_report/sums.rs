@@ -16,7 +16,7 @@ pub(super) struct Sum {
     /// The VPS's name.
     pub(super) name: Option<String>,
     pub(super) sessions: u64,
-    /// Those without an end.
+    /// Sessions without an end.
     pub(super) open: u64,
     pub(super) refused: u64,
     pub(super) seconds: f64,

@@ -146,7 +146,7 @@ fn each_filter() {
         ("--client 10.0.0.7", (0, 1)),
         ("--client 2001:db8::/32", (0, 1)),
         ("--reason idle --reason limit", (1, 1)),
-        // What was open then counts.
+        // A tunnel that was open then counts.
         ("--since 2026-11-23T12:01:41Z", (2, 2)),
         ("--since 2026-11-23T12:01:40Z", (3, 2)),
         ("--until 2026-11-23T12:00:49Z", (0, 0)),

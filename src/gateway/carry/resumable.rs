@@ -58,7 +58,7 @@ struct Known {
     ended: VecDeque<(SessionId, Reason)>,
 }
 
-/// Whose limit a session counts against.
+/// The user or client against whose limit a session counts.
 fn whose(session: &Session) -> Whose {
     let facts = &session.facts;
     facts.user.clone().map_or_else(|| Whose::Client(Client::of(facts.client.ip())), Whose::User)
@@ -271,7 +271,7 @@ impl Resumables {
     }
 }
 
-/// What another process needs to know of a [`Held`].
+/// The facts that another process needs about a [`Held`].
 #[derive(Serialize, Deserialize)]
 struct PackedSlot {
     #[serde(with = "binary")]

@@ -37,7 +37,7 @@ pub(super) struct Authority {
     is_root: bool,
 }
 
-/// What a certificate is for.
+/// The purpose of a certificate.
 pub(super) enum Purpose<'a> {
     Server(&'a [Name]),
     Client(&'a ClientName),
@@ -121,7 +121,7 @@ impl Authority {
     }
 }
 
-/// What certificates for `subject` have in common: valid for `days`, but not after `limit`. Also returns the end.
+/// The parameters of all certificates for `subject`: valid for `days`, but not after `limit`. Also returns the end.
 fn params(subject: &str, days: u64, now: u64, limit: u64) -> Result<(CertificateParams, u64), Error> {
     let from = now.saturating_sub(EARLIER);
     // The last second belongs to the time.

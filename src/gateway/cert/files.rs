@@ -17,7 +17,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Those of `name` in `folder`.
+    /// The files of `name` in `folder`.
     pub(super) fn of(folder: &Path, name: &str) -> Self {
         Self { certificate: folder.join(format!("{name}.pem")), key: folder.join(format!("{name}.key")) }
     }

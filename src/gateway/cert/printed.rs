@@ -1,4 +1,4 @@
-//! What the command says at its end: the files, and what to do with them.
+//! The words of the command at its end: the files, and the next steps.
 
 use std::path::Path;
 

@@ -89,7 +89,7 @@ fn our_clients_trust_the_server_under_its_names_only() {
     let pin = text.lines().map(str::trim).find(|line| line.starts_with("sha256//")).unwrap();
     let pinned = Trust { pins: Some(pin.parse().unwrap()), ..Trust::default() };
     assert_eq!(shake_hands(&pinned, "any.name", server(&folder, false)), Ok(()));
-    // What is public has the permissions of any new file, and those the umask decides.
+    // Public files have the permissions of any new file, which the umask decides.
     fs::write(folder.join("new"), "").unwrap();
     let mode = |name: &str| fs::metadata(folder.join(name)).unwrap().mode() & 0o777;
     assert_eq!(["ca.key", "server.key"].map(mode), [0o600; 2]);

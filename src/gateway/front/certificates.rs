@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long before its end a certificate is worth a warning.
 const END_IS_NEAR: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// What `--tls-client-ca` names, in a message.
+/// The words for the file of `--tls-client-ca` in a message.
 const CLIENT_CAS: &str = "file of the clients' CAs";
 
 /// The files of the TLS ports.

@@ -1,4 +1,4 @@
-//! What is read in a certificate: the name in a client's, and the end of the gateway's own.
+//! Facts in a certificate: the name in a client's, and the end of the gateway's own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -123,7 +123,7 @@ impl Client {
         certified::name(tls.stream.get_mut().session().peer_certificates()?.first()?)
     }
 
-    /// What it reads from and writes to.
+    /// The stream to read from and write to.
     fn stream(&mut self) -> io::Result<Either<&mut TcpStream, &mut Asynchronous<Tls<std::net::TcpStream>>>> {
         match &mut self.0 {
             Stream::Tcp(socket) | Stream::Early(socket, _) => Ok(Either::Left(socket)),
@@ -135,7 +135,7 @@ impl Client {
     /// Applies the socket options of a tunnel.
     ///
     /// # Errors
-    /// Those of `setsockopt(2)`: the client has already gone.
+    /// The errors of `setsockopt(2)`: the client has already gone.
     pub(super) fn tune(&self) -> io::Result<()> {
         match &self.0 {
             Stream::Tcp(socket) | Stream::Early(socket, _) => sys::tune_accepted(socket),
@@ -146,7 +146,7 @@ impl Client {
     /// Returns when the client has sent something, or has ended its stream.
     ///
     /// # Errors
-    /// Those of `recv(2)`.
+    /// The errors of `recv(2)`.
     pub(super) async fn readable(&self) -> io::Result<()> {
         match &self.0 {
             // The runtime takes a new socket for readable until a read has found it empty.
@@ -181,7 +181,7 @@ impl Client {
         }
     }
 
-    /// What was read to see whether the client is still there: the start of its stream.
+    /// The start of the client's stream, read to see whether the client is still there.
     pub(super) fn take_ahead(&mut self) -> Vec<u8> {
         match &mut self.0 {
             Stream::Tls(tls) => std::mem::take(&mut tls.ahead),
@@ -212,7 +212,7 @@ impl Client {
     /// The connection for the relay, off the runtime's event loop.
     ///
     /// # Errors
-    /// Those of `epoll_ctl(2)`.
+    /// The errors of `epoll_ctl(2)`.
     pub(super) fn into_carrier(self) -> io::Result<Box<dyn Carrier>> {
         match self.0 {
             Stream::Tcp(socket) | Stream::Early(socket, _) => Ok(Box::new(socket.into_std()?)),

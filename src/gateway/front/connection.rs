@@ -136,7 +136,7 @@ impl Gateway {
         Ok(handshake)
     }
 
-    /// What a client at `from` hears of a limit on handshakes. The admin hears of it, too.
+    /// The refusal for a client at `from` that meets a limit on handshakes. The admin hears of it, too.
     fn refuse_handshake(&self, full: Full, from: IpAddr) -> Refusal {
         self.warn_full(full, from);
         full.refusal()
@@ -180,7 +180,7 @@ struct Continues {
     passed: bool,
 }
 
-/// Who has the session.
+/// The gateway that has the session.
 enum Found {
     Here(Arc<Held>),
     Elsewhere(Holder),

@@ -26,7 +26,7 @@ impl Listeners {
     /// The TCP addresses of all listeners.
     ///
     /// # Errors
-    /// Those of `getsockname(2)`.
+    /// The errors of `getsockname(2)`.
     pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         let admin = self.admin.as_ref().and_then(AdminSocket::tcp);
         self.tunnels.iter().chain(&self.tls).chain(&self.api).chain(admin).map(TcpListener::local_addr).collect()

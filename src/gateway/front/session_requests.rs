@@ -30,7 +30,7 @@ const NO_SESSION: &str = "there is no such session, or it is not yours";
 const HINT_FOR_TOKEN: &str = "send your token of the Host as `Authorization: Bearer TOKEN`";
 const HINT_FOR_ADMIN: &str = "the gateway's admin sees all sessions, at the gateway's --admin address";
 
-/// Who asks.
+/// The caller, once known.
 struct Known<'a> {
     whose: Whose,
     /// The token with which other gateways judge for themselves.
@@ -86,7 +86,7 @@ impl SessionRequest<'_> {
         }
     }
 
-    /// Whose tunnels the caller may see.
+    /// The tunnels that the caller may see, by their users.
     async fn who(&self) -> Result<Known<'_>, Answer> {
         let rules = self.upstreams.rules.current();
         let token = match &self.asked.credentials {

@@ -19,7 +19,7 @@ pub(crate) enum Order {
 /// The orders that arrive as signals from now on.
 ///
 /// # Errors
-/// Those of `sigaction(2)`.
+/// The errors of `sigaction(2)`.
 pub(crate) fn from_signals() -> io::Result<Receiver<Order>> {
     // Each kind of signal waits in a task of its own, so a reload can't crowd out a stop.
     let (sender, orders) = channel(1);

@@ -27,7 +27,7 @@ impl ServiceManager {
     /// The gateway serves.
     ///
     /// # Errors
-    /// Those of the socket. The service manager waits for this message, so it would time out.
+    /// The errors of the socket. The service manager waits for this message, so it would time out.
     pub(crate) fn ready(&self) -> io::Result<()> {
         self.send("READY=1\nSTATUS=Serving")
     }

@@ -3,14 +3,14 @@
 use super::limit::Most;
 use crate::refusal::Refusal;
 
-/// What is limited.
+/// The places that a limit counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Places {
     Tunnels(Scope),
     Handshakes(Scope),
 }
 
-/// Whose number of them is limited.
+/// The scope of a limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scope {
     All,
@@ -26,7 +26,7 @@ pub(crate) struct Full {
 }
 
 impl Full {
-    /// What the client hears.
+    /// The answer to the client.
     pub(crate) fn refusal(self) -> Refusal {
         let most = self.most.number;
         match self.places {

@@ -87,7 +87,7 @@ impl Tunnels {
         Permit { tunnels: Arc::clone(self), client, user }
     }
 
-    /// Who has most tunnels now, and how many: a user, or where the Host knows none, a client.
+    /// The user with most tunnels now, and their number; a client, where the Host knows no users.
     pub(crate) fn largest(&self) -> Option<(String, usize)> {
         let held = lock(&self.held);
         let user = held.by_user.iter().max_by_key(|(_, count)| **count);

@@ -6,7 +6,7 @@
 //!  front ──▶        ──▶ previous    a line to each process before it
 //!                   ──▶ others      a request to the port for tunnels of each other gateway
 //! ```
-//! Whoever asks has been judged before: [`Whose`] says what they may see. A gateway that another one asks tells about
+//! The caller has been judged before: [`Whose`] says which tunnels they may see. A gateway that another one asks tells about
 //! itself only, so no question goes round in circles.
 //!
 //! # Promises
@@ -71,7 +71,7 @@ pub(crate) struct Listing {
     pub(crate) gateways: Vec<Told>,
 }
 
-/// What came of the wish to end a tunnel.
+/// The result of an attempt to end a tunnel.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
     Yes,

@@ -20,7 +20,7 @@ const MOST_ROWS: usize = 100_000;
 const MOST_FIELDS: usize = 32;
 const LONGEST_TEXT: usize = 1024;
 
-/// What came of one gateway.
+/// The result of asking one gateway.
 #[derive(PartialEq, Eq, serde::Serialize, Debug)]
 pub(crate) struct Told {
     /// Its name; the address in `--peers` if it has told none.
@@ -41,7 +41,7 @@ pub(super) fn own(mut row: Value, whose: &Whose, name: &str) -> Option<String> {
     Some(text::json(&row.to_string()))
 }
 
-/// What the gateway at `address` has told, besides the `known` ones.
+/// The answer of the gateway at `address`, besides the `known` ones.
 pub(super) fn told(
     address: &str,
     answer: Result<Answer, String>,

@@ -1,4 +1,4 @@
-//! Whose tunnels a caller may see.
+//! The tunnels that a caller may see, by their users.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub(crate) enum Whose {
     /// All of them.
     Everybodys,
-    /// Those of this user.
+    /// The tunnels of this user.
     Of(Arc<str>),
 }
 

@@ -25,7 +25,7 @@ struct Sample {
     counts: Counts,
 }
 
-/// What happened between each sample and the one after it. Each list has one entry for each of them, the oldest first.
+/// The events between each sample and the one after it. Each list has one entry for each pair, the oldest first.
 #[derive(Serialize, PartialEq, Debug)]
 pub(crate) struct Points {
     /// The time between two points.

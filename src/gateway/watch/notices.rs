@@ -58,7 +58,7 @@ pub(crate) enum RateLimitKey {
 /// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 pub enum LogLevel {
-    /// What failed, such as the start or a reload.
+    /// A failure, such as of the start or a reload.
     Error,
     /// Also what needs an admin's attention.
     Warn,

@@ -50,7 +50,7 @@ struct Queue {
     ended: bool,
 }
 
-/// What the thread does.
+/// The state of the thread.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Writer {
     /// It writes, or has been woken to do so. It looks at the queue afterwards, so nobody needs to wake it.
@@ -136,7 +136,7 @@ impl Drop for Outlet {
     }
 }
 
-/// What the thread takes out of the queue.
+/// The lines that the thread takes out of the queue at once.
 struct Batch {
     count: u64,
     reopen: bool,

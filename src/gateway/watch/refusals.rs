@@ -26,7 +26,7 @@ pub(crate) struct Shown {
     pub(crate) client: String,
     pub(crate) transport: &'static str,
     protocol: Option<&'static str>,
-    /// What the client asked for, with escapes.
+    /// The target that the client asked for, with escapes.
     pub(crate) target: Option<String>,
     pub(crate) reason: &'static str,
     pub(crate) detail: Option<String>,

@@ -29,7 +29,7 @@ impl Protocol {
     }
 }
 
-/// What carries a client's bytes to the gateway.
+/// The transport of a client's bytes to the gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Transport {
     /// TCP alone.
@@ -102,7 +102,7 @@ impl Ending {
     }
 }
 
-/// Who ends a tunnel from outside.
+/// The cause that ends a tunnel from outside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum EndedBy {
     /// An admin.

@@ -12,7 +12,7 @@ const AHEAD_OF_TIME: Duration = ACKNOWLEDGE_AFTER;
 /// How often both ends get their turn at most, without a byte that moves.
 const IDLE_ROUNDS: usize = 1_000;
 
-/// What the test has for an end, and the end for the test.
+/// Bytes from the test for an end, and from that end for the test.
 #[derive(Default)]
 struct Script {
     news: VecDeque<Supplied>,
@@ -259,7 +259,7 @@ fn memory_is_kept_for_further_bytes_and_given_back_when_none_come() {
         assert_eq!(client.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(client.link.cost(), 0);
     };
-    // What is typed is not worth it.
+    // A few typed bytes are not worth it.
     acknowledged(&mut client, 1);
     assert_eq!((client.link.spare(), client.tidy_at), (0, None));
     acknowledged(&mut client, 100_000);

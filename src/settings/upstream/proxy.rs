@@ -242,7 +242,7 @@ fn decoded(text: &str) -> Result<String, UpstreamProxyError> {
     if text.chars().any(char::is_control) { Err(UpstreamProxyError::Login) } else { Ok(text) }
 }
 
-/// What the setting `upstream_proxy` says. It is above the environment.
+/// The value of the setting `upstream_proxy`, which wins over the environment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum UpstreamSetting {
     /// `none`: connect directly, whatever the environment says.

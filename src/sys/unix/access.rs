@@ -51,7 +51,7 @@ pub fn others_may_write(file: &Metadata) -> bool {
 /// Keeps everybody but its owner out of `file`, which is at `_path`.
 ///
 /// # Errors
-/// Those of `fchmod(2)`.
+/// The errors of `fchmod(2)`.
 pub fn make_private(file: &File, _path: &Path) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(PRIVATE_FILE))
 }
@@ -61,7 +61,7 @@ pub fn make_private(file: &File, _path: &Path) -> io::Result<()> {
 /// not give it to that owner.
 ///
 /// # Errors
-/// Those of `fstat(2)` and `fchmod(2)`.
+/// The errors of `fstat(2)` and `fchmod(2)`.
 pub fn inherit_owner_and_permissions(new: &File, old: Option<&Metadata>, folder: &Metadata) -> io::Result<bool> {
     let owner = |of: &Metadata| (of.uid(), of.gid());
     let own = owner(&new.metadata()?);

@@ -24,7 +24,7 @@ Examples:
 /// Why no home directory is known.
 pub const NO_HOME: &str = "HOME is not set";
 
-/// What helps then.
+/// The step that helps then.
 pub const FIND_HOME: &str = "set HOME";
 
 /// A command for that.
@@ -80,7 +80,7 @@ pub fn make_own(path: &Path) -> String {
     format!("sudo chown \"$(id -u)\" {}", word(path))
 }
 
-/// What mends a link to a folder that does not exist.
+/// The step that mends a link to a folder that does not exist.
 pub fn mend_link(path: &Path) -> String {
     format!("create the directory that the link names: `mkdir -m 700 \"$(readlink -m {})\"`", word(path))
 }

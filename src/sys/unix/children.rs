@@ -105,7 +105,7 @@ pub fn shell(line: &str) -> Command {
 /// A descriptor that hangs up once `child` has ended. The child stays to be waited for.
 ///
 /// # Errors
-/// Those of `socketpair(2)` and of starting a thread.
+/// The errors of `socketpair(2)` and of starting a thread.
 pub fn end_of(child: &Arc<Mutex<Child>>) -> io::Result<OwnedFd> {
     let id = child.lock().unwrap_or_else(PoisonError::into_inner).id();
     let child = pid(id).ok_or(io::ErrorKind::InvalidData)?;

@@ -20,7 +20,7 @@ pub enum Connecting {
 /// Begins to connect to `address` over TCP.
 ///
 /// # Errors
-/// Those of `socket(2)` and `connect(2)`.
+/// The errors of `socket(2)` and `connect(2)`.
 pub fn connect(address: SocketAddr) -> io::Result<Connecting> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = stream_socket(family)?;

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 /// first byte is then written as `@`.
 ///
 /// # Errors
-/// Those of `socket(2)` and `sendto(2)`.
+/// The errors of `socket(2)` and `sendto(2)`.
 pub fn send_datagram(name: &OsStr, bytes: &[u8]) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;

@@ -51,7 +51,7 @@ pub fn is_same(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
 /// Reads from a descriptor of any kind. It waits when nothing is there, unless the descriptor never does.
 ///
 /// # Errors
-/// Those of `read(2)`.
+/// The errors of `read(2)`.
 pub fn read(from: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::io::read(from, buffer)?)
 }
@@ -59,7 +59,7 @@ pub fn read(from: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// Writes to a descriptor of any kind. It waits when there is no room for all of it, unless the descriptor never does.
 ///
 /// # Errors
-/// Those of `write(2)`.
+/// The errors of `write(2)`.
 pub fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::io::write(to, bytes)?)
 }
@@ -67,7 +67,7 @@ pub fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 /// Takes what stdin is, and puts [`NULL_FILE`] in its place.
 ///
 /// # Errors
-/// Those of `open(2)` and `dup(2)`.
+/// The errors of `open(2)` and `dup(2)`.
 pub fn take_stdin() -> io::Result<OwnedFd> {
     let null = std::fs::File::open(NULL_FILE)?;
     let stdin = rustix::stdio::stdin().try_clone_to_owned()?;

@@ -17,7 +17,7 @@ const EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// Has every event of a socket reported under this token.
 ///
 /// # Errors
-/// Those of `epoll_ctl(2)`.
+/// The errors of `epoll_ctl(2)`.
 pub fn register(registry: &Registry, socket: BorrowedFd<'_>, token: Token) -> io::Result<()> {
     registry.register(&mut SourceFd(&socket.as_raw_fd()), token, EVENTS)
 }
@@ -25,7 +25,7 @@ pub fn register(registry: &Registry, socket: BorrowedFd<'_>, token: Token) -> io
 /// Has the events of a socket reported no more.
 ///
 /// # Errors
-/// Those of `epoll_ctl(2)`.
+/// The errors of `epoll_ctl(2)`.
 pub fn deregister(registry: &Registry, socket: BorrowedFd<'_>) -> io::Result<()> {
     registry.deregister(&mut SourceFd(&socket.as_raw_fd()))
 }

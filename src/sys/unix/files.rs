@@ -28,7 +28,7 @@ pub const NULL_FILE: &str = "/dev/null";
 /// Creates a folder for this user alone. The folder above it must exist.
 ///
 /// # Errors
-/// Those of `mkdir(2)`.
+/// The errors of `mkdir(2)`.
 pub fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(PRIVATE_FOLDER).create(path)
 }
@@ -36,7 +36,7 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
 /// Creates a folder, and those above it that are missing, for this user alone. The folder may exist.
 ///
 /// # Errors
-/// Those of `mkdir(2)`.
+/// The errors of `mkdir(2)`.
 pub fn create_private_folder_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path)
 }
@@ -51,7 +51,7 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 /// instead of a wait.
 ///
 /// # Errors
-/// Those of `open(2)`; `PermissionDenied` for a file or a link of another user.
+/// The errors of `open(2)`; `PermissionDenied` for a file or a link of another user.
 pub fn append_privately(path: &Path) -> io::Result<File> {
     let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     // The number has another type on each system.
@@ -99,7 +99,7 @@ fn denied(why: &str) -> io::Error {
 /// Opens a regular file for reading. Anything else is an error: a FIFO without a writer would hold up its reader for ever.
 ///
 /// # Errors
-/// Those of `open(2)`; `InvalidInput` for what is not a regular file.
+/// The errors of `open(2)`; `InvalidInput` for what is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(raw(OFlags::NONBLOCK)).open(path)?;
     match file.metadata()?.is_file() {
@@ -115,7 +115,7 @@ fn raw(flags: OFlags) -> i32 {
 /// Opens a folder, to lock it or to sync it.
 ///
 /// # Errors
-/// Those of `open(2)`.
+/// The errors of `open(2)`.
 pub fn open_folder(path: &Path) -> io::Result<File> {
     File::open(path)
 }
@@ -123,7 +123,7 @@ pub fn open_folder(path: &Path) -> io::Result<File> {
 /// The identity of the file at `path`, as one word. Two paths of one file have the same identity.
 ///
 /// # Errors
-/// Those of `stat(2)`.
+/// The errors of `stat(2)`.
 pub fn file_identity(path: &Path) -> io::Result<String> {
     std::fs::metadata(path).map(|file| format!("{}:{}", file.dev(), file.ino()))
 }
@@ -181,7 +181,7 @@ impl FileVersion {
 /// Takes the lock on a file or on a folder without waiting. The lock lasts until it is closed.
 ///
 /// # Errors
-/// Those of `flock(2)`; `WouldBlock` when somebody else holds the lock.
+/// The errors of `flock(2)`; `WouldBlock` when somebody else holds the lock.
 pub fn try_lock(file: &File) -> io::Result<()> {
     Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// Those of `signals` that this process doesn't ignore now (proc(5), `SigIgn`). Where the system doesn't tell, it ignores
+/// The `signals` that this process doesn't ignore now (proc(5), `SigIgn`). Where the system doesn't tell, it ignores
 /// none.
 pub(super) fn not_ignored(signals: &[i32]) -> Vec<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

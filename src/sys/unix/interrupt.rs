@@ -43,7 +43,7 @@ pub async fn interrupted() {
 /// From now on, a signal that asks for the end runs `clean_up` before it ends this process.
 ///
 /// # Errors
-/// Those of `socketpair(2)`, `sigaction(2)` and of starting a thread.
+/// The errors of `socketpair(2)`, `sigaction(2)` and of starting a thread.
 pub fn before_an_end_signal(clean_up: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let mut caught = Signals::new(not_ignored(&END))?;
     let wait = move || {

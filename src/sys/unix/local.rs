@@ -17,7 +17,7 @@ pub type LocalStream = tokio::net::UnixStream;
 /// Connects to the UNIX socket with the file `path`.
 ///
 /// # Errors
-/// Those of `connect(2)`.
+/// The errors of `connect(2)`.
 pub async fn connect_locally(path: &Path) -> io::Result<LocalStream> {
     LocalStream::connect(path).await
 }
@@ -34,7 +34,7 @@ const BACKLOG: i32 = 128;
 /// replaced. Needs a runtime.
 ///
 /// # Errors
-/// Those of `bind(2)`; `AddrInUse` when somebody listens there, and `AlreadyExists` when the file is no socket.
+/// The errors of `bind(2)`; `AddrInUse` when somebody listens there, and `AlreadyExists` when the file is no socket.
 pub fn listen_locally(path: &Path) -> io::Result<LocalListener> {
     let address = SocketAddrUnix::new(path)?;
     let bind = || {
@@ -70,7 +70,7 @@ fn remove_abandoned(path: &Path, address: &SocketAddrUnix) -> io::Result<()> {
 /// The listener of a UNIX socket that listens already. Needs a runtime.
 ///
 /// # Errors
-/// Those of `ioctl(2)` and `epoll_ctl(2)`.
+/// The errors of `ioctl(2)` and `epoll_ctl(2)`.
 pub fn local_listener(socket: OwnedFd) -> io::Result<LocalListener> {
     let socket = std::os::unix::net::UnixListener::from(socket);
     socket.set_nonblocking(true)?;
@@ -80,7 +80,7 @@ pub fn local_listener(socket: OwnedFd) -> io::Result<LocalListener> {
 /// Whether this is a UNIX socket.
 ///
 /// # Errors
-/// Those of `getsockname(2)`.
+/// The errors of `getsockname(2)`.
 pub fn is_local(socket: impl AsFd) -> io::Result<bool> {
     Ok(rustix::net::getsockname(socket)?.address_family() == AddressFamily::UNIX)
 }
@@ -88,7 +88,7 @@ pub fn is_local(socket: impl AsFd) -> io::Result<bool> {
 /// The file of a UNIX socket; `None` for one without.
 ///
 /// # Errors
-/// Those of `getsockname(2)`.
+/// The errors of `getsockname(2)`.
 pub fn path_of(listener: &LocalListener) -> io::Result<Option<PathBuf>> {
     Ok(listener.local_addr()?.as_pathname().map(Path::to_owned))
 }

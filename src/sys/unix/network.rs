@@ -10,7 +10,7 @@ impl NetworkChanges {
     /// Listens from now on.
     ///
     /// # Errors
-    /// Those of `socket(2)` and `bind(2)`; `Unsupported` on other systems.
+    /// The errors of `socket(2)` and `bind(2)`; `Unsupported` on other systems.
     pub fn listen() -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         {

@@ -16,7 +16,7 @@ pub const CAN_PASS_DESCRIPTORS: bool = true;
 /// Passes `descriptor` over a UNIX socket with one byte beside it; any byte is right for ssh's `ProxyUseFdpass`.
 ///
 /// # Errors
-/// Those of `sendmsg(2)`.
+/// The errors of `sendmsg(2)`.
 pub fn pass_descriptor(unix_socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -31,7 +31,7 @@ pub fn pass_descriptor(unix_socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>, 
 /// Takes a descriptor that [`pass_descriptor`] passed, and the byte beside it. `None` at the end of the stream.
 ///
 /// # Errors
-/// Those of `recvmsg(2)`; `InvalidData` when there is a byte and no descriptor.
+/// The errors of `recvmsg(2)`; `InvalidData` when there is a byte and no descriptor.
 pub fn receive_descriptor(unix_socket: BorrowedFd<'_>) -> io::Result<Option<(u8, OwnedFd)>> {
     // Elsewhere it can't be had in one step.
     #[cfg(target_os = "linux")]

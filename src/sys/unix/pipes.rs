@@ -16,7 +16,7 @@ pub const CAN_SPLICE: bool = cfg!(target_os = "linux");
 /// A splice that waits would hold the pipe's lock while it does, and so hang the process at the pipe's other end.
 ///
 /// # Errors
-/// Those of `splice(2)`; `Unsupported` where the system has none.
+/// The errors of `splice(2)`; `Unsupported` where the system has none.
 pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
     #[cfg(target_os = "linux")]
     {
@@ -34,7 +34,7 @@ pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Re
 /// can since 6.5.
 ///
 /// # Errors
-/// Those of `pwritev2(2)`.
+/// The errors of `pwritev2(2)`.
 #[cfg(target_os = "linux")]
 pub fn write_at_once(pipe: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,7 +80,7 @@ pub fn cannot_splice(error: &io::Error) -> bool {
 /// A pipe to splice through, its reading end first.
 ///
 /// # Errors
-/// Those of `pipe2(2)`; `Unsupported` where the system has no splice.
+/// The errors of `pipe2(2)`; `Unsupported` where the system has no splice.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     #[cfg(target_os = "linux")]
     return Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK)?);

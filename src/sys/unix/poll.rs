@@ -11,7 +11,7 @@ pub use rustix::event::{PollFd, PollFlags};
 /// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
 ///
 /// # Errors
-/// Those of `poll(2)`; a signal's interruption is not one.
+/// The errors of `poll(2)`; a signal's interruption is not one.
 pub fn poll(entries: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<bool> {
     loop {
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -38,7 +38,7 @@ pub fn is_gone(entry: &PollFd<'_>) -> bool {
 /// Two sockets that are connected to each other. A poll of one of them wakes up when the other one is closed.
 ///
 /// # Errors
-/// Those of `socketpair(2)`.
+/// The errors of `socketpair(2)`.
 pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (one, other) = UnixStream::pair()?;
     Ok((one.into(), other.into()))

@@ -29,7 +29,7 @@ impl EndSignals {
     /// every wait. A signal that is ignored, as under nohup(1), stays ignored.
     ///
     /// # Errors
-    /// Those of `socketpair(2)`, `sigprocmask(2)` and `sigaction(2)`.
+    /// The errors of `socketpair(2)`, `sigprocmask(2)` and `sigaction(2)`.
     pub fn catch(&self) -> io::Result<()> {
         if self.0.get().is_some() {
             return Ok(());

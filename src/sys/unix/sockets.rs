@@ -38,7 +38,7 @@ fn flagged(socket: OwnedFd) -> io::Result<OwnedFd> {
 /// Ends the stream that is written to `socket`. The other direction stays open.
 ///
 /// # Errors
-/// Those of `shutdown(2)`.
+/// The errors of `shutdown(2)`.
 pub fn end_writing(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Write)?)
 }
@@ -46,7 +46,7 @@ pub fn end_writing(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Ends both streams of `socket`, which stays open here.
 ///
 /// # Errors
-/// Those of `shutdown(2)`.
+/// The errors of `shutdown(2)`.
 pub fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
 }
@@ -54,7 +54,7 @@ pub fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Makes calls on a socket wait again.
 ///
 /// # Errors
-/// Those of `ioctl(2)`.
+/// The errors of `ioctl(2)`.
 pub fn set_blocking(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(socket, false)?)
 }
@@ -62,7 +62,7 @@ pub fn set_blocking(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// The address of the other end of a TCP connection.
 ///
 /// # Errors
-/// Those of `getpeername(2)`.
+/// The errors of `getpeername(2)`.
 pub fn peer_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let address = rustix::net::getpeername(socket)?.ok_or(io::ErrorKind::NotConnected)?;
     Ok(address.try_into()?)
@@ -71,7 +71,7 @@ pub fn peer_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 /// A new stream socket that never waits.
 ///
 /// # Errors
-/// Those of `socket(2)`.
+/// The errors of `socket(2)`.
 pub(super) fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     return Ok(rustix::net::socket_with(family, SocketType::STREAM, SOCKET_FLAGS, None)?);
@@ -82,7 +82,7 @@ pub(super) fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
 /// Takes a connection from the queue of `listener`, as a socket that never waits.
 ///
 /// # Errors
-/// Those of `accept(2)`.
+/// The errors of `accept(2)`.
 pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     return Ok(rustix::net::accept_with(listener, SOCKET_FLAGS)?);
@@ -105,7 +105,7 @@ pub fn goes_through_loopback(socket: impl AsFd) -> bool {
 /// Whether a socket listens.
 ///
 /// # Errors
-/// Those of `getsockopt(2)` and `getpeername(2)`.
+/// The errors of `getsockopt(2)` and `getpeername(2)`.
 pub fn is_listening(socket: impl AsFd) -> io::Result<bool> {
     #[cfg(target_os = "linux")]
     return Ok(sockopt::socket_acceptconn(socket)?);
@@ -127,7 +127,7 @@ pub fn has_peer(socket: impl AsFd) -> bool {
 /// Lets an IPv6 socket serve IPv4 clients as well, whatever the system's own default is.
 ///
 /// # Errors
-/// Those of `setsockopt(2)`.
+/// The errors of `setsockopt(2)`.
 pub fn serve_both_families(socket: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_ipv6_v6only(socket, false)?)
 }
@@ -165,7 +165,7 @@ pub fn is_without_ipv6(error: &io::Error) -> bool {
 /// in about two minutes, idle or not, and a network that comes back is used soon.
 ///
 /// # Errors
-/// Those of `setsockopt(2)`.
+/// The errors of `setsockopt(2)`.
 pub fn tune(socket: impl AsFd) -> io::Result<()> {
     let socket = socket.as_fd();
     sockopt::set_tcp_nodelay(socket, true)?;
@@ -185,7 +185,7 @@ pub fn tune(socket: impl AsFd) -> io::Result<()> {
 /// calls for each connection.
 ///
 /// # Errors
-/// Those of `setsockopt(2)`: the client has already gone.
+/// The errors of `setsockopt(2)`: the client has already gone.
 pub fn tune_accepted(socket: impl AsFd) -> io::Result<()> {
     if cfg!(target_os = "linux") { Ok(()) } else { tune(socket) }
 }
@@ -193,7 +193,7 @@ pub fn tune_accepted(socket: impl AsFd) -> io::Result<()> {
 /// Makes the end of a TCP connection a reset.
 ///
 /// # Errors
-/// Those of `setsockopt(2)`.
+/// The errors of `setsockopt(2)`.
 pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
 }
@@ -201,7 +201,7 @@ pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
 /// Reads what has arrived on a socket without taking it, and without waiting.
 ///
 /// # Errors
-/// Those of `recv(2)`.
+/// The errors of `recv(2)`.
 pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(socket, buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
 }
@@ -209,7 +209,7 @@ pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// Reads from a socket without waiting, whatever its flags.
 ///
 /// # Errors
-/// Those of `recv(2)`.
+/// The errors of `recv(2)`.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0)
 }
@@ -217,7 +217,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// Writes to a socket without waiting, whatever its flags, and without a SIGPIPE.
 ///
 /// # Errors
-/// Those of `send(2)`.
+/// The errors of `send(2)`.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::DONTWAIT | NO_SIGNAL)?)
 }

@@ -1,4 +1,4 @@
-//! What this system does not have. Callers use what every system has, or find out before they ask.
+//! Functions that this system does not have. Callers use those of every system, or find out before they ask.
 
 use std::convert::Infallible;
 use std::io;

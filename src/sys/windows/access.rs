@@ -40,7 +40,7 @@ pub fn others_may_write(_file: &Metadata) -> bool {
 /// Keeps other users out of the file at `path`, whatever is inherited from its folder. ssh accepts such a key.
 ///
 /// # Errors
-/// What `icacls` says.
+/// The errors of `icacls`.
 pub fn make_private(_file: &File, path: &Path) -> io::Result<()> {
     icacls::make_private(path)
 }

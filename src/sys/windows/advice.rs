@@ -20,7 +20,7 @@ Examples, to be put into the file that $PROFILE names:
 /// Why no home directory is known.
 pub const NO_HOME: &str = "Windows has no profile folder of yours";
 
-/// What helps then.
+/// The step that helps then.
 pub const FIND_HOME: &str = "sign out and in again, and look at it";
 
 /// A command for that.
@@ -89,7 +89,7 @@ pub fn make_own(path: &Path) -> String {
     users_shell().line(icacls::private(path)).to_string_lossy().into_owned()
 }
 
-/// What mends a link to a folder that does not exist.
+/// The step that mends a link to a folder that does not exist.
 pub fn mend_link(path: &Path) -> String {
     format!("remove the link: `rmdir {}`", word(path))
 }

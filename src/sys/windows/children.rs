@@ -77,7 +77,7 @@ pub fn shell(line: &str) -> Command {
 /// A descriptor that hangs up once `child` has ended. The child stays to be waited for.
 ///
 /// # Errors
-/// Those of [`socket_pair`] and of starting a thread.
+/// The errors of [`socket_pair`] and of starting a thread.
 pub fn end_of(child: &Arc<Mutex<Child>>) -> io::Result<OwnedFd> {
     let (ends, awaited) = socket_pair()?;
     let child = Arc::clone(child);

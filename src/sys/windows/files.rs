@@ -14,7 +14,7 @@ const OF_A_FOLDER: u32 = 0x0200_0000;
 /// Creates a folder. The folder above it must exist.
 ///
 /// # Errors
-/// Those of creating a folder.
+/// The errors of creating a folder.
 pub fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().create(path)
 }
@@ -22,7 +22,7 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
 /// Creates a folder, and those above it that are missing. The folder may exist.
 ///
 /// # Errors
-/// Those of creating a folder.
+/// The errors of creating a folder.
 pub fn create_private_folder_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).create(path)
 }
@@ -35,7 +35,7 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 /// Opens a file for appending.
 ///
 /// # Errors
-/// Those of opening a file.
+/// The errors of opening a file.
 pub fn append_privately(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).open(path)
 }
@@ -43,7 +43,7 @@ pub fn append_privately(path: &Path) -> io::Result<File> {
 /// Opens a regular file for reading. Anything else is an error.
 ///
 /// # Errors
-/// Those of opening a file; `InvalidInput` for what is not a regular file.
+/// The errors of opening a file; `InvalidInput` for what is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = File::open(path)?;
     match file.metadata()?.is_file() {
@@ -55,7 +55,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 /// Opens a folder. It can't be locked.
 ///
 /// # Errors
-/// Those of opening a file.
+/// The errors of opening a file.
 pub fn open_folder(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(OF_A_FOLDER).open(path)
 }
@@ -63,7 +63,7 @@ pub fn open_folder(path: &Path) -> io::Result<File> {
 /// The identity of the file at `path`, as one word: its path without links.
 ///
 /// # Errors
-/// Those of looking for the file.
+/// The errors of looking for the file.
 pub fn file_identity(path: &Path) -> io::Result<String> {
     std::fs::canonicalize(path).map(|path| path.to_string_lossy().to_lowercase().replace(',', "?"))
 }
@@ -96,7 +96,7 @@ pub fn mode_open_to_others(_secret: &Metadata) -> Option<u32> {
 /// Takes the lock on a file without waiting. The lock lasts until it is closed.
 ///
 /// # Errors
-/// Those of `LockFileEx`; `WouldBlock` when somebody else holds the lock.
+/// The errors of `LockFileEx`; `WouldBlock` when somebody else holds the lock.
 pub fn try_lock(file: &File) -> io::Result<()> {
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),

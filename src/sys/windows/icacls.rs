@@ -4,14 +4,14 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// Those whom Windows' OpenSSH lets read a key beside its owner, by their identifiers, since their names are translated:
-/// the system and the administrators.
+/// The accounts that Windows' OpenSSH lets read a key beside its owner: the system and the administrators. Windows
+/// translates their names, so they are named by their identifiers.
 const OTHERS: [&str; 2] = ["*S-1-5-18:F", "*S-1-5-32-544:F"];
 
 /// Leaves the file at `path` to the user.
 ///
 /// # Errors
-/// What the program says.
+/// The output of the program.
 #[cfg(feature = "cli")]
 pub(super) fn make_private(path: &Path) -> std::io::Result<()> {
     use std::path::PathBuf;

@@ -15,7 +15,7 @@ pub async fn interrupted() {
 /// From now on, a Ctrl-C runs `clean_up` before it ends this process.
 ///
 /// # Errors
-/// Those of a runtime and of starting a thread.
+/// The errors of a runtime and of starting a thread.
 pub fn before_an_end_signal(clean_up: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let wait = move || {

@@ -14,7 +14,7 @@ use super::{BorrowedFd, OwnedFd};
 /// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
 ///
 /// # Errors
-/// Those of `WSAPoll`.
+/// The errors of `WSAPoll`.
 pub fn poll(entries: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result<bool> {
     loop {
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -48,7 +48,7 @@ pub fn is_gone(entry: &PollFd<'_>) -> bool {
 /// closed.
 ///
 /// # Errors
-/// Those of making a connection over loopback.
+/// The errors of making a connection over loopback.
 pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let one = TcpStream::connect(listener.local_addr()?)?;

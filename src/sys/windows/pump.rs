@@ -19,7 +19,7 @@ pub const OUTPUT_DELAY: Duration = Duration::from_millis(250);
 /// The output of a child, to be polled and read.
 ///
 /// # Errors
-/// Those of [`socket_pair`] and of starting a thread.
+/// The errors of [`socket_pair`] and of starting a thread.
 pub fn readable(output: impl Into<OwnedHandle>) -> io::Result<OwnedFd> {
     reader(output.into().into())
 }
@@ -28,7 +28,7 @@ pub fn readable(output: impl Into<OwnedHandle>) -> io::Result<OwnedFd> {
 /// handle, or with the process.
 ///
 /// # Errors
-/// Those of [`socket_pair`] and of starting a thread.
+/// The errors of [`socket_pair`] and of starting a thread.
 pub(super) fn reader(mut handle: File) -> io::Result<OwnedFd> {
     let (ours, theirs) = socket_pair()?;
     let mut socket = waiting(ours)?;
@@ -42,7 +42,7 @@ pub(super) fn reader(mut handle: File) -> io::Result<OwnedFd> {
 /// more, the socket hangs up, and the thread returns why. `at_first` is called before the first bytes are written.
 ///
 /// # Errors
-/// Those of [`socket_pair`] and of starting a thread.
+/// The errors of [`socket_pair`] and of starting a thread.
 pub(super) fn writer(
     mut handle: File,
     at_first: impl FnOnce() + Send + 'static,

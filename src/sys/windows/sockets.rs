@@ -22,7 +22,7 @@ pub enum Connecting {
 /// Begins to connect to `address` over TCP.
 ///
 /// # Errors
-/// Those of `socket` and `connect`.
+/// The errors of `socket` and `connect`.
 pub fn connect(address: SocketAddr) -> io::Result<Connecting> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -44,7 +44,7 @@ pub fn answer(socket: impl AsFd) -> io::Result<()> {
 /// Ends the stream that is written to `socket`. The other direction stays open.
 ///
 /// # Errors
-/// Those of `shutdown`.
+/// The errors of `shutdown`.
 pub fn end_writing(socket: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&socket).shutdown(Shutdown::Write)
 }
@@ -52,7 +52,7 @@ pub fn end_writing(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Ends both streams of `socket`, which stays open here.
 ///
 /// # Errors
-/// Those of `shutdown`.
+/// The errors of `shutdown`.
 pub fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&socket).shutdown(Shutdown::Both)
 }
@@ -60,7 +60,7 @@ pub fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Makes calls on a socket wait again.
 ///
 /// # Errors
-/// Those of `ioctlsocket`.
+/// The errors of `ioctlsocket`.
 pub fn set_blocking(socket: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&socket).set_nonblocking(false)
 }
@@ -68,7 +68,7 @@ pub fn set_blocking(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// The address of the other end of a TCP connection.
 ///
 /// # Errors
-/// Those of `getpeername`.
+/// The errors of `getpeername`.
 pub fn peer_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     SockRef::from(&socket).peer_addr()?.as_socket().ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
@@ -77,7 +77,7 @@ pub fn peer_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 /// noticed in about two minutes, also when idle.
 ///
 /// # Errors
-/// Those of `setsockopt`.
+/// The errors of `setsockopt`.
 pub fn tune(socket: impl AsFd) -> io::Result<()> {
     let socket = socket.as_fd();
     let socket = SockRef::from(&socket);
@@ -92,7 +92,7 @@ pub fn tune(socket: impl AsFd) -> io::Result<()> {
 /// Makes the end of a TCP connection a reset.
 ///
 /// # Errors
-/// Those of `setsockopt`.
+/// The errors of `setsockopt`.
 pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
     SockRef::from(&socket.as_fd()).set_linger(Some(Duration::ZERO))
 }
@@ -100,7 +100,7 @@ pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
 /// Reads what has arrived on a socket without taking it.
 ///
 /// # Errors
-/// Those of `recv`.
+/// The errors of `recv`.
 pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(socket, buffer, RecvFlags::PEEK)?.0)
 }
@@ -108,7 +108,7 @@ pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// Reads from a socket.
 ///
 /// # Errors
-/// Those of `recv`.
+/// The errors of `recv`.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(socket, buffer, RecvFlags::empty())?.0)
 }
@@ -116,7 +116,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// Writes to a socket.
 ///
 /// # Errors
-/// Those of `send`. One that is shut down is a broken pipe, as everywhere.
+/// The errors of `send`. One that is shut down is a broken pipe, as everywhere.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::empty())?)
 }

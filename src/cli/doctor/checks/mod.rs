@@ -29,7 +29,7 @@ use crate::target::VpsRef;
 /// Runs the checks. Returns the VPS's task id, or what was typed when the id is unknown.
 ///
 /// # Errors
-/// Those of the checkup's listener.
+/// The errors of the checkup's listener.
 pub(super) fn run(subject: &Subject, checkup: &mut Checkup<'_>) -> Result<String, Failure> {
     let settings = &checkup.check(&settings::InForce { subject })?.ok_or(Missing("there are no settings"));
     let ssh = &checkup.check(&programs::Ssh)?.ok_or(Missing("there is no ssh"));

@@ -329,7 +329,7 @@ impl Tunnel {
                 break;
             }
             match side.read(&mut tools.buffer) {
-                // What was sent to a side that can come again may not have arrived although its own stream has ended.
+                // Bytes to a side that can come again may not have arrived although its own stream has ended.
                 Ok(0) if side.is_behind() || side.is_lasting() && !side.is_over() => {
                     side.readable = false;
                     break;
@@ -368,7 +368,7 @@ impl Tunnel {
     }
 }
 
-/// What a client is told that could come again; `None` if its own side knows.
+/// The reason for a client that could come again; `None` if its own side knows.
 fn reason(ending: SessionEnding) -> Option<Reason> {
     match ending {
         SessionEnding::Idle => Some(Reason::Idle),

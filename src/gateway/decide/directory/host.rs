@@ -98,7 +98,7 @@ impl HostDirectory {
         self.state.watch(self.base(), self.stale, || self.check()).await;
     }
 
-    /// What the watch has found so far.
+    /// The last result of the watch.
     pub(crate) async fn checked(&self) -> Checked {
         self.state.checked().await
     }

@@ -152,7 +152,7 @@ mod tests {
         ApiError::Status { base: "http://h:8000".to_owned(), status: 500, detail: "no database".to_owned() }
     }
 
-    /// What the admin hears of checks with these results, with a failed look-up before each of them.
+    /// The notices to the admin about checks with these results, with a failed look-up before each of them.
     async fn heard(checks: &[bool]) -> Vec<String> {
         let heard = Heard::default();
         let state = HostState::new(Notices::to(heard.clone()), true);

@@ -1,4 +1,4 @@
-//! What keeps the gateway from TLS with its Host, as its admin hears it. A client hears less of it, and can't mend it.
+//! The reason why the gateway has no TLS with its Host, in words for its admin. A client hears less, and can't mend it.
 
 use crate::cluster::WHERE_SET;
 use crate::failure::Failure;

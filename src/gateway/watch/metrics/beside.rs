@@ -1,11 +1,11 @@
-//! What other parts of the gateway know, and a page of metrics shows: the Host, certificates, and users.
+//! Facts from other parts of the gateway on a page of metrics: about the Host, certificates, and users.
 
 use std::time::SystemTime;
 
 use super::page::{Page, name};
 use crate::gateway::words::session::UserTotals;
 
-/// What is known when the page is written.
+/// The facts at the time when the page is written.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     /// Whether the Host API answers; `None` if nobody knows yet.

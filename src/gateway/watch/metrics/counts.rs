@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Metrics;
 use super::histogram::Times;
 
-/// What has been counted so far.
+/// The counts so far.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Counts {
     /// Tunnels opened.
@@ -30,7 +30,7 @@ impl Metrics {
 }
 
 impl Counts {
-    /// What has been counted since the `earlier` counts.
+    /// The counts since the `earlier` ones.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let refused = self.refused.iter().map(|(reason, count)| (*reason, count - earlier.refused[reason])).collect();
         Self {

@@ -26,7 +26,7 @@ impl Histogram {
         self.sum.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// What has been counted so far.
+    /// The counts so far.
     pub(super) fn times(&self) -> Times {
         let buckets = self.buckets.iter().map(Counter::value).collect();
         Times { bounds: self.bounds, buckets, sum: Duration::from_micros(self.sum.value()) }

@@ -161,7 +161,7 @@ async fn answers_are_remembered_for_each_token_alone() {
     }
     assert_eq!(directory.reach(&vps(ID), &bearer("stranger1"), &METRICS).await, Err(Refusal::NotAllowed));
     assert_eq!(host.seen(), [ME, ME, ME, STATUS, "/api/vps/my"]);
-    // Those without a token are many, and known; a token that is wrong may be right the next moment.
+    // Callers without a token are many, and known; a token that is wrong may be right the next moment.
     for (token, asks) in [("", 0), ("wrong", 1)] {
         assert!(directory.reach(&vps("5"), &bearer(token), &METRICS).await.is_err());
         assert_eq!(host.seen().len(), asks, "{token}");
