@@ -129,7 +129,7 @@ fn changed(seed: &[u8], changes: &[Change]) -> Vec<u8> {
     bytes
 }
 
-/// What may stand in any field of an object.
+/// A value for any field of an object.
 fn value() -> impl Strategy<Value = Value> {
     const KNOWN: [&str; 8] =
         ["", "vps", "running", "online", "anony", "n1", "7427000000000000001", "http://[::1]:8001"];

@@ -68,8 +68,8 @@ const SYSTEM_MODULES: [&str; 3] = ["os", "unix", "windows"];
 /// Other names that one system alone has.
 const SYSTEM_NAMES: [&str; 6] =
     ["UnixDatagram", "UnixListener", "UnixStream", "process_group", "target_family", "target_os"];
-/// What belongs to UNIX by its nature, in the gateway, which serves on UNIX systems only: each file with the names that
-/// it may use.
+/// The files of the gateway that need UNIX by their nature, each with the names that it may use. The gateway serves on
+/// UNIX systems only.
 const UNIX_FILES: [(&str, &[&str]); 5] = [
     ("gateway/life/hand_over.rs", &["os", "unix", "UnixStream"]),
     ("gateway/life/moving.rs", &["os", "unix", "UnixStream"]),

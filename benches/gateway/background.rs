@@ -1,4 +1,4 @@
-//! What goes on beside what is measured, in threads of its own.
+//! Background work during a measurement, in threads of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! Who is measured: our gateway, what others would put in its place, and nothing at all.
+//! The contestants: our gateway, servers that others would put in its place, and no server at all.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -90,7 +90,7 @@ impl Kind {
         Entrance { address, asks: self.asks(), request: request(self, vps) }
     }
 
-    /// What has to be said for a tunnel.
+    /// The way to ask for a tunnel.
     fn asks(self) -> Asks {
         match self {
             Self::Ours | Self::OursNoLog | Self::Tinyproxy | Self::Squid => Asks::Connect,

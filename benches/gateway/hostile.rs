@@ -23,7 +23,7 @@ use crate::support::peers::Asked;
 use crate::support::run::Run;
 use crate::support::tools::{GATEWAY, tool};
 
-/// What asks for it.
+/// The argument that asks for this benchmark.
 pub(crate) const NAME: &str = "hostile";
 /// How many hostile connections there are at a time, all of one address.
 const HOSTILE: usize = 500;
@@ -48,7 +48,7 @@ const KNOWN: &str = "known-";
 const WITH_FILES: &str =
     "mount --bind \"$1\" /etc/resolv.conf && mount --bind \"$2\" /etc/hosts && shift 2 && exec \"$@\"";
 
-/// What the hostile clients ask for.
+/// The requests of the hostile clients.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asks {
     WithMadeUpTokens,

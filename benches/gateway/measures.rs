@@ -1,4 +1,4 @@
-//! What is measured of a gateway.
+//! The measures of a gateway.
 
 use crate::support::figures::Measure;
 
@@ -11,7 +11,8 @@ pub(crate) const CPU_UP_1: Measure = Measure::median("cpu_up_1_s_gib", "CPU, 1 t
 pub(crate) const CPU_DOWN_8: Measure = Measure::median("cpu_down_8_s_gib", "CPU, 8 tunnels, down, s/GiB");
 pub(crate) const CPU_UP_8: Measure = Measure::median("cpu_up_8_s_gib", "CPU, 8 tunnels, up, s/GiB");
 
-/// What the benchmark itself takes, as the client and as the VPS: it shares the processors with whoever is measured.
+/// The CPU time of the benchmark itself, as the client and as the VPS: the benchmark and the contestant share the
+/// processors.
 pub(crate) const ENDS_DOWN_1: Measure = Measure::median("ends_cpu_down_1_s_gib", "  CPU of the two ends, s/GiB");
 pub(crate) const ENDS_UP_1: Measure = Measure::median("ends_cpu_up_1_s_gib", "  CPU of the two ends, s/GiB");
 pub(crate) const ENDS_DOWN_8: Measure = Measure::median("ends_cpu_down_8_s_gib", "  CPU of the two ends, s/GiB");

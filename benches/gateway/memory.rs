@@ -1,4 +1,4 @@
-//! What idle tunnels take, and whether many of them can be held.
+//! The memory of idle tunnels, and whether a server can hold many of them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

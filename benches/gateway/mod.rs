@@ -1,4 +1,4 @@
-//! What the gateway's benchmark has of its own: the gateways, and what is done with each of them.
+//! The parts that only the gateway's benchmark has: the gateways, and the measurements of each.
 
 mod background;
 mod beside;

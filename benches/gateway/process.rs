@@ -1,4 +1,4 @@
-//! What a server's processes take.
+//! The CPU time and the memory of a server's processes.
 
 use std::fs;
 

@@ -123,13 +123,13 @@ const ROWS: [(&str, Row); 9] = [
     }),
 ];
 
-/// Those whose bulk is measured beside that of resumable tunnels.
+/// The contestants whose bulk is measured beside the bulk of resumable tunnels.
 const RESUME: [Kind; 2] = [Kind::Ours, Kind::HaproxySplice];
 
 /// Everybody but the VPS itself.
 const SERVERS: [Kind; 7] =
     [Kind::Ours, Kind::Haproxy, Kind::HaproxySplice, Kind::Tinyproxy, Kind::Squid, Kind::OlderHost, Kind::Asyncio];
-/// Those who are asked to hold as many tunnels as there can be.
+/// The contestants that are asked to hold as many tunnels as there can be.
 const HOLD: [Kind; 2] = [Kind::Ours, Kind::Haproxy];
 
 /// Starts everybody. What the audit log takes is seen in set-ups alone.
@@ -186,7 +186,7 @@ const TARGETS: [Target; 35] = {
     ]
 };
 
-/// What the command line asks for.
+/// The effort and the rows that the command line asks for.
 struct Asked {
     effort: &'static Effort,
     rows: Vec<&'static (&'static str, Row)>,
@@ -208,7 +208,7 @@ pub(crate) fn main() -> Result<()> {
     limits::start(WHOLE_RUN, vps.ender()?)?;
 
     let mut figures = Figures::default();
-    // What was measured before an interruption, or before the time was over, is told all the same.
+    // Figures that were measured before an interruption, or before the time was over, are reported all the same.
     let outcome = asked.rows.iter().try_for_each(|(_, row)| row(asked.effort, &vps, &mut figures));
 
     let report = Report {

@@ -1,5 +1,5 @@
-//! What grows with the number of tunnels: memory, processor time, the time of a typed byte and the rate of set-ups, for
-//! one gateway, for three behind HAProxy, and for HAProxy alone.
+//! Figures for growing numbers of tunnels: memory, processor time, the time of a typed byte and the rate of set-ups,
+//! for one gateway, for three behind HAProxy, and for HAProxy alone.
 //!
 //! Of all tunnels, nine in ten are idle, one in ten types a byte a second, and one in a thousand carries 10 MiB/s.
 
@@ -27,7 +27,7 @@ use crate::support::proxies::start;
 use crate::support::report::folder;
 use crate::support::vps::{Order, TAKEN};
 
-/// What asks for it.
+/// The argument that asks for this benchmark.
 pub(crate) const NAME: &str = "scale";
 /// Longest time for everything.
 const WHOLE_RUN: Duration = Duration::from_secs(20 * 60);
@@ -40,7 +40,7 @@ const AT_ONCE: usize = 32;
 /// One tunnel in so many types, and one in so many carries bulk.
 const TYPES: usize = 10;
 const CARRIES: usize = 1_000;
-/// What a tunnel with bulk moves in each pause.
+/// The bytes that a tunnel with bulk moves in each pause, and the pause.
 const PIECE: usize = 1024 * 1024;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the mix runs before it is measured, and while it is.
@@ -91,7 +91,7 @@ impl Setting {
     }
 }
 
-/// What was measured with so many tunnels.
+/// The figures with so many tunnels.
 #[derive(Serialize)]
 struct Step {
     tunnels: usize,
@@ -137,7 +137,7 @@ fn measure(setting: Setting, numbers: &[usize]) -> Result<Vec<Step>> {
     let entrance = &servers.first().context("a server")?.entrance;
     let leaders: Vec<Pid> = servers.iter().filter_map(Contestant::leader).collect();
     let sum = |of: fn(Pid) -> Result<f64>| leaders.iter().map(|leader| of(*leader)).sum::<Result<f64>>();
-    // What the first burst of set-ups costs is no tunnel's memory.
+    // The memory that the first burst of set-ups takes belongs to no tunnel.
     setups(entrance)?;
     let (mut before, mut steps) = (None, Vec::new());
     let mut tunnels = Vec::new();

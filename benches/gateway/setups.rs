@@ -45,7 +45,7 @@ pub(crate) fn setups(who: &Contestant, window: Duration, round: usize, figures: 
     Ok(())
 }
 
-/// What the two audit lines of a tunnel take of the CPU: the difference between our gateways in each round.
+/// Adds the CPU time of a tunnel's two audit lines: the difference between our gateways in each round.
 pub(crate) fn price_of_the_log(figures: &mut Figures) {
     let (ours, without) = (Kind::Ours.name(), Kind::OursNoLog.name());
     for (_, [_, cpu, price]) in CROWDS {

@@ -8,11 +8,11 @@ use kohakuriver_proxy::sys::raise_open_files;
 use crate::support::limits;
 use crate::support::soak::{Attackers, Length, Soak, run};
 
-/// What asks for the soak in which the Host and Runners fail.
+/// The argument that asks for the soak in which the Host and Runners fail.
 pub(crate) const SOAK: &str = "soak";
-/// What asks for the one in which clients attack.
+/// The argument that asks for the soak in which clients attack.
 pub(crate) const ATTACKS: &str = "attacks";
-/// How long it is unless something else is said, in seconds.
+/// How long a soak is unless something else is said, in seconds.
 const SECONDS: u64 = 300;
 /// How many users there are.
 const USERS: usize = 200;
@@ -20,7 +20,7 @@ const USERS: usize = 200;
 const LARGEST: u64 = 16 << 20;
 /// Time to start and to settle.
 const AROUND: Duration = Duration::from_secs(300);
-/// Who attacks. Fewer users act beside them.
+/// The attackers. Fewer users act beside them.
 const ATTACKERS: Attackers = Attackers { slow: 10_000, unread: 1_000, resets: 300 };
 const USERS_BESIDE_ATTACKERS: usize = 50;
 

@@ -56,7 +56,7 @@ impl Contender for Secured {
     }
 }
 
-/// Those who are measured.
+/// The contestants.
 pub(crate) const KINDS: [Kind; 2] = [Kind::Ours, Kind::Haproxy];
 
 impl Secured {

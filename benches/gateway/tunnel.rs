@@ -24,7 +24,7 @@ pub(crate) enum Asks {
 pub(crate) struct Entrance {
     pub(crate) address: SocketAddr,
     pub(crate) asks: Asks,
-    /// What a client says for a tunnel.
+    /// The client's request for a tunnel.
     pub(crate) request: String,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Overseen {
     reaped: bool,
 }
 
-/// What is known of a child that has ended.
+/// The record of a child that has ended.
 pub(crate) struct Remains {
     /// CPU time in seconds.
     pub(crate) cpu: f64,

@@ -1,4 +1,4 @@
-//! Who is measured: our helper in both modes, what people use today, and nothing at all.
+//! The contestants: our helper in both modes, the programs that people use today, and no helper at all.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

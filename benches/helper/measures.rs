@@ -1,4 +1,4 @@
-//! What is measured of a helper.
+//! The measures of a helper.
 
 use crate::support::figures::Measure;
 

@@ -1,4 +1,4 @@
-//! What the helper's benchmark has of its own: the helpers, and what is done with each of them.
+//! The parts that only the helper's benchmark has: the helpers, and the measurements of each.
 
 mod child;
 mod contestants;

@@ -1,4 +1,4 @@
-//! What is measured without ssh: the tunnel alone, to a VPS that does no cryptography.
+//! The measurements without ssh: the tunnel alone, to a VPS that does no cryptography.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -17,7 +17,7 @@ const WHOLE_RUN: Duration = Duration::from_secs(7 * 60 + 45);
 /// Helpers that are measured beside each other: the file of their figures, and what measures them, in a hurry or not.
 type Set = (&'static str, fn(bool, &mut Figures) -> Result<Measured>);
 
-/// Who was measured, in the order of the table, what has to be reached, and how it ended.
+/// The contestants in the order of the table, the targets, and the result of the run.
 pub(super) type Measured = (Vec<&'static str>, &'static [Target], Result<()>);
 
 pub(crate) fn main() -> Result<()> {
@@ -39,7 +39,7 @@ pub(crate) fn main() -> Result<()> {
     child::adopt_orphans()?;
     let (file, measure) = set;
     let mut figures = Figures::default();
-    // What was measured before an interruption, or before the time was over, is told all the same.
+    // Figures that were measured before an interruption, or before the time was over, are reported all the same.
     let (names, targets, outcome) = measure(is_quick, &mut figures)?;
     let mut conditions = conditions(is_quick, began)?;
     conditions["helper"] = json!(helper());

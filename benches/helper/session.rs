@@ -21,7 +21,7 @@ use crate::support::vps::BANNER;
 pub(crate) struct Session {
     ends: Ends,
     helper: Option<Overseen>,
-    /// What the helper, gone since it handed its socket over, took of the CPU.
+    /// The CPU time of a helper that has handed its socket over and ended, in seconds.
     spent: f64,
 }
 

@@ -1,4 +1,4 @@
-//! What is measured under the system's ssh, against a real sshd.
+//! The measurements under the system's ssh, against a real sshd.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(crate) struct Ssh<'a> {
     home: &'a Home,
     program: PathBuf,
     config: PathBuf,
-    /// What is sent up: a file with nothing but a size.
+    /// The file that is sent up. The file has a size, but takes no space.
     zeros: PathBuf,
     count: u64,
 }

@@ -24,7 +24,7 @@ pub(super) const PLAIN: &str = "plain";
 const PLAIN_FD: &str = "plain fd";
 pub(super) const TLS: &str = "tls";
 const TLS_FD: &str = "tls fd";
-/// What `ssh config` writes for a cluster with TLS: a tunnel that survives its connection, with a passed socket.
+/// The entry of `ssh config` for a cluster with TLS: a tunnel that survives its connection, with a passed socket.
 const TLS_ENTRY: &str = "tls entry";
 const STUNNEL: &str = "stunnel+nc";
 const SOCAT: &str = "socat";

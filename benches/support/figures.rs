@@ -1,15 +1,15 @@
-//! What was measured, and what is made of it.
+//! The figures of all rounds, and their medians, differences and ratios.
 
 use std::collections::BTreeMap;
 
-/// What is measured.
+/// A quantity that is measured.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Measure {
     /// Its name in the JSON file.
     pub(crate) key: &'static str,
-    /// What it is, in which unit.
+    /// A description, with the unit.
     pub(crate) label: &'static str,
-    /// What becomes of the rounds.
+    /// The way to make one figure of all rounds.
     pub(crate) sum: Sum,
 }
 
@@ -38,9 +38,9 @@ pub(crate) const GIB: f64 = 1024.0 * MIB;
 #[derive(Default)]
 pub(crate) struct Figures {
     samples: BTreeMap<(Measure, &'static str), BTreeMap<usize, f64>>,
-    /// What has to be known to read the table: who can't do what, and why.
+    /// Remarks for the reader of the table: which contestant can't do what, and why.
     pub(crate) notes: Vec<String>,
-    /// What went wrong on the way: who could not do what.
+    /// Failures on the way: which contestant could not do what.
     pub(crate) errors: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ impl Figures {
         median(self.samples(measure, contestant))
     }
 
-    /// What one has more than another, in each round.
+    /// The figure of `contestant` less that of `reference`, in each round.
     #[allow(dead_code, reason = "the helper's benchmark asks for ratios only")]
     pub(crate) fn differences(&self, measure: Measure, contestant: &str, reference: &str) -> Vec<(usize, f64)> {
         let base: BTreeMap<_, _> = self.rounds(measure, reference).collect();

@@ -1,5 +1,5 @@
-//! What the benchmarks share: who is measured, what they are measured against, how long anything may take, and how the
-//! figures are told.
+//! The common parts of the benchmarks: our programs, the VPS and the servers of others, the limits of time, and the
+//! report of the figures.
 //!
 //! The parts that the tests start too (sshd, the gateway, temporary folders) are the tests' own files.
 

@@ -35,12 +35,12 @@ const EVENTS: usize = 64;
 pub(crate) enum Share {
     /// As much as anybody else.
     Equal,
-    /// What everybody else leaves: no load takes the processors of another machine.
+    /// The part that everybody else leaves: no load takes the processors of another machine.
     #[allow(dead_code, reason = "not every benchmark has somebody who types beside it")]
     Rest,
 }
 
-/// What is done with a socket.
+/// The work on a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Work {
     Send,
@@ -53,7 +53,7 @@ struct Job {
     left: u64,
 }
 
-/// What happens with a socket that has moved all its bytes, or can't.
+/// The function that gets a socket which has moved all its bytes, or can't.
 pub(crate) type Done = Box<dyn Fn(TcpStream, Work, io::Result<()>) + Send>;
 
 /// The thread, and what it is told through. It ends when this is dropped, and its sockets are closed.

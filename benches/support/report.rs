@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::figures::{Figures, Measure, Sum};
 use super::tools::GATEWAY;
 
-/// What has to be reached.
+/// A figure that has to be reached.
 pub(crate) struct Target {
     pub(crate) measure: Measure,
     pub(crate) contestant: &'static str,
-    /// Whose figure it is a ratio to; without one it is a figure of its own.
+    /// The contestant whose figure is the divisor; without one, the figure stands alone.
     pub(crate) reference: Option<&'static str>,
     pub(crate) bound: Bound,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Report<'a> {
     pub(crate) measures: &'a [Measure],
     pub(crate) contestants: &'a [&'static str],
     pub(crate) targets: &'a [Target],
-    /// What the run was done on and with, for the JSON file: as [`conditions`], and more.
+    /// The conditions of the run, for the JSON file: those of [`conditions`], and more.
     pub(crate) conditions: Value,
 }
 
@@ -210,7 +210,7 @@ fn shown(value: f64) -> String {
     }
 }
 
-/// What a run that `began` then was done on.
+/// The conditions of a run that `began` then.
 pub(crate) fn conditions(is_quick: bool, began: Instant) -> Result<Value> {
     Ok(json!({
         "quick": is_quick, "seconds": began.elapsed().as_secs(),

@@ -1,4 +1,4 @@
-//! What the rows with TLS share: a certificate, and servers of others with it.
+//! The common parts of the rows with TLS: a certificate, and servers of others with that certificate.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What /proc says of processes.
+//! The data of processes in /proc.
 
 use std::fs;
 

@@ -21,7 +21,7 @@ use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
 
 use super::mover::{Mover, Share, Work};
 
-/// What it says first.
+/// The VPS's first words.
 pub(crate) const BANNER: &[u8] = b"SSH-2.0-bench\r\n";
 /// Its answer once it has taken everything it was told to take.
 pub(crate) const TAKEN: u8 = b'k';
@@ -32,7 +32,7 @@ const EVENTS: usize = 256;
 /// The listener's mark among the events; no descriptor has this number.
 const LISTENER: u64 = u64::MAX;
 
-/// What it can be told.
+/// An order to the VPS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Order {
     /// Send this many bytes.
@@ -87,7 +87,7 @@ pub(crate) fn start(share: Share) -> Result<SocketAddr> {
     // The standard library's own is 128, fewer than come at once here.
     rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
-    // What is accepted inherits it.
+    // Accepted sockets inherit the option.
     set_tcp_nodelay(&listener, true)?;
     let address = listener.local_addr()?;
     let talks = Arc::new(Talks { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, open: Mutex::default() });
@@ -118,7 +118,7 @@ struct Talk {
     orderly: bool,
 }
 
-/// What becomes of a connection after a turn.
+/// The next step of a connection after a turn.
 enum Next {
     Wait,
     Move(Work, u64),

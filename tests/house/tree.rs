@@ -19,7 +19,7 @@ pub(crate) struct Tree {
 
 struct Module {
     file: String,
-    /// What each imported name stands for.
+    /// The meaning of each imported name.
     imports: BTreeMap<String, Import>,
 }
 

@@ -1,4 +1,4 @@
-//! What a benchmark tells of a run that measured a part of what there is.
+//! The report of a benchmark's run that measured only a part of the targets.
 
 use serde_json::{Value, json};
 

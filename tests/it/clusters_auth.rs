@@ -52,7 +52,7 @@ impl Two {
         }
     }
 
-    /// What both files of tokens, the configuration and the entries have in them.
+    /// The content of both files of tokens, of the configuration and of the entries.
     fn files(&self) -> [String; 5] {
         [AUTH, OURS, CONFIG, ".ssh/config", ".ssh/kohakuriver.conf"].map(|name| self.home.read(name))
     }
@@ -185,7 +185,7 @@ fn a_login_that_fails_changes_nothing() {
     assert_eq!(two.files(), before);
 }
 
-/// What the Python CLI writes, in all its shapes, and what somebody may have made of it.
+/// All shapes of the Python CLI's auth.json, also as somebody may have edited it.
 const SHAPES: [&str; 7] = [
     r#"{"token": "TOKEN"}"#,
     r#"{"token": "TOKEN", "username": "operator1", "role": "operator"}"#,
@@ -196,7 +196,7 @@ const SHAPES: [&str; 7] = [
     r#"{"token":"TOKEN","tokens":{"http://localhost:1":"x"}}"#,
 ];
 
-/// Those without a usable token.
+/// Shapes without a usable token.
 const OTHERS: [&str; 8] =
     ["{}", r#"{"token": null}"#, r#"{"token": ""}"#, "", "[]", "{ broken", r#"{"token": 7}"#, r#"{"token":"a b"}"#];
 

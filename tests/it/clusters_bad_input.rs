@@ -16,7 +16,7 @@ use crate::support::scene::ID;
 use crate::support::tools::{CLI, HELPER, sh_quote, tool};
 use crate::support::two_clusters::{CONFIG, TwoClusters, WHERE};
 
-/// What stands in the files of a home.
+/// The content of each file of a home.
 fn files(home: &Home) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![home.path().to_owned()];
@@ -145,7 +145,7 @@ fn no_default_among_several_is_said_with_the_way_out() {
     two.run(&["--cluster", "lab", "vps", "list"]).output().succeeds();
     two.run(&["vps", "list", "--all-clusters"]).output().succeeds();
     two.run(&["cluster", "list"]).output().succeeds();
-    // What ssh has, it has all of.
+    // The entries in ssh_config are complete, so ssh needs no default cluster.
     two.leads_to("trainer.lab.kohakuriver", &two.lab);
     two.run(&["cluster", "use", "lab"]).output().succeeds();
     two.run(&["vps", "list"]).output().succeeds();

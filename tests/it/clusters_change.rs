@@ -144,7 +144,7 @@ fn a_removed_cluster_leaves_the_other_one_alone() {
     two.run(&["cluster", "remove", "lab"]).output().exits(2).says(&["there is no cluster `lab`"]);
 }
 
-/// What the default cluster's section leaves to the other one, as it stands in its patterns.
+/// The default cluster's section, without the patterns that leave names to the cluster `lab`.
 fn without_lab(section: &str) -> String {
     section.replace(" !*.lab.kohakuriver", "").replace(",!*.lab.kohakuriver", "")
 }

@@ -1,4 +1,4 @@
-//! What is offered on TAB for several clusters, and forty of them in one file of entries.
+//! The completions on TAB for several clusters, and forty clusters in one file of entries.
 
 use std::fs;
 use std::time::Instant;
@@ -147,7 +147,7 @@ fn forty_clusters_stand_in_one_file() {
             } else {
                 assert_eq!((name, alias), (host.clone(), String::new()), "{host}");
             }
-            // What is beside them adds nothing.
+            // The other clusters' entries add nothing.
             assert_eq!(options.matches("\nproxycommand ").count(), 1, "{host}");
             assert!(!options.contains(&format!("id-kohakuriver-lab-{ID}")), "{host}: {options}");
         }

@@ -55,7 +55,7 @@ impl Site {
         format!("https://{}", self.tls)
     }
 
-    /// What a login to its sshd prints for [`WHERE`].
+    /// The output of [`WHERE`] in a login to the site's sshd.
     fn says(&self) -> String {
         format!("{}\n", self.sshd.host_key_file().parent().unwrap().display())
     }

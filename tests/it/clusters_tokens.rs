@@ -255,7 +255,7 @@ fn commands_about_all_clusters_send_each_host_its_own_token() {
 /// The arguments and the environment of a helper.
 type Form<'f> = (&'f [&'f str], &'f [(&'f str, String)]);
 
-/// What stands in ssh_config, in every form, and what people write into theirs by hand.
+/// Every form of the helper's command: as our entries in ssh_config have it, and as people write it by hand.
 #[test]
 fn the_helper_sends_no_host_anothers_token() {
     let hosts = Hosts::new();

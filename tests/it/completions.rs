@@ -130,7 +130,7 @@ fn each_shell_completes_the_path_of_a_key() {
     home.secret("key $(id>ran) here", "");
     for name in ["bash", "zsh", "fish"] {
         let mut shell = shell(name, &home, &host);
-        // What the shell passes on.
+        // `printf` shows the arguments that the shell passes on.
         shell.types("kohakuriver vps connect --key ~/.ss\tid\t --key ke\t\x01printf '[%s]' \r");
         let (ssh, here) = (home.join(".ssh/id $(id>ran) of mine"), "key $(id>ran) here");
         shell.sees(&format!("[kohakuriver][vps][connect][--key][{}][--key][{here}]", ssh.display()));

@@ -214,7 +214,7 @@ fn a_terminal_and_a_shell() {
     let connect = format!("{} vps connect {ID} --user {}", sh_quote(CLI), user());
     let outcome = on_a_terminal(&cluster, &format!("{connect} -- -t tty")).output();
     if !sshd_can_give_terminals() {
-        // That it was asked for one is what `-t` and a shell are about; this sshd dies of it.
+        // `-t` and a shell ask the sshd for a terminal, and that is the point here. This sshd dies of the request.
         outcome.exits(255).check(outcome.text().contains("closed by remote host"), "an sshd that dies of its terminal");
         return;
     }

@@ -22,7 +22,7 @@ struct Cause {
     /// In the command that helps. The VPS itself refuses a wrong key, when the helper has done its work: then there is none,
     /// and `vps connect` names one.
     hint: Option<&'static str>,
-    /// What the user types as host.
+    /// The host that the user types.
     host: String,
     _kept: Vec<Box<dyn Any>>,
 }

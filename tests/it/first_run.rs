@@ -54,7 +54,7 @@ fn without_settings_the_programs_say_that_no_host_is_set() {
     outcome.exits(1).check(outcome.text().contains(": no Host is set ("), "no Host is set");
     outcome.check(outcome.text().contains("\n          kohakuriver login HOST\n"), "the command");
 
-    // Who names a Host reads of that one, even if it is the default.
+    // A user who names a Host reads about that Host, even if it is the default one.
     for (program, line, title) in [
         (CLI, "vps list", "kohakuriver: cannot list the VPSes\n"),
         (HELPER, ID, "kohakuriver-proxy: cannot reach the SSH proxy at localhost:8002\n"),

@@ -1,5 +1,5 @@
-//! Who reaches the gateway's admin, and who may change something there: the UNIX socket, the token, web pages, and
-//! connections that say nothing.
+//! Access to the gateway's admin address, and the right to change something there: the UNIX socket, the token, web
+//! pages, and connections that say nothing.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -192,7 +192,7 @@ fn over_tcp_ending_a_session_takes_the_token_of_the_file() {
     }
     let fields = curl(&home, with.admin, "/sessions/1", &["-X", "DELETE", "-i"]).text();
     assert!(fields.to_lowercase().contains("www-authenticate: bearer\r\n"), "{fields}");
-    // What only reads needs none.
+    // A request that only reads needs no token.
     for gateway in [&without, &with] {
         assert!(curl(&home, gateway.admin, "/sessions", &[]).text().contains(ID));
     }

@@ -1,4 +1,4 @@
-//! What the gateway writes down: an audit line for each tunnel, and its log.
+//! The gateway's records: an audit line for each tunnel, and its log.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

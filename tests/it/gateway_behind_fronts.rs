@@ -127,14 +127,14 @@ fn tunnel(authority: &Authority, address: SocketAddr) -> Secured {
 
 const MUCH: usize = 3_000_000;
 
-/// What becomes of an end that one side passes on while the other still sends.
+/// A front's treatment of the end of one side while the other side still sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
-    /// It arrives as an end, and what is sent afterwards in the other direction arrives as well.
+    /// The end arrives as an end, and later bytes of the other direction arrive as well.
     Passed,
-    /// Every byte before it arrives, but it looks like a cut.
+    /// Every byte before the end arrives, but the end looks like a cut.
     Cut,
-    /// The whole tunnel ends with it.
+    /// The whole tunnel ends with that side.
     EndsAll,
 }
 

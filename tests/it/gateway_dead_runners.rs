@@ -86,7 +86,7 @@ fn a_client_that_makes_room_reads_why() {
     }
 }
 
-/// What stands in the audit log of it.
+/// The target of a request, as the audit log names it.
 fn request_target(request: &str) -> String {
     request.split_whitespace().nth(1).unwrap().to_owned()
 }

@@ -19,7 +19,7 @@ type Client = (u8, &'static str);
 
 /// A limit.
 struct Row {
-    /// What the metrics call it.
+    /// The name of the limit in the metrics.
     limit: &'static str,
     default: Default,
     /// Its flag, and how little of it is tried.
@@ -37,7 +37,7 @@ enum Default {
 /// Three clients, the last of them beyond a limit of 2, and a client to which the limit doesn't apply.
 type Clients = ([Client; 3], Option<Client>);
 
-/// What happens to a client beyond the limit.
+/// The gateway's reaction to a client beyond the limit.
 enum Beyond {
     /// The client is refused with this text.
     Refused(Clients, &'static str),

@@ -41,7 +41,7 @@ impl Site {
     }
 }
 
-/// What the helper hears from a gateway.
+/// The outcome of the helper, with this token, at a gateway.
 fn asks(gateway: &Gateway, token: Option<&str>) -> Outcome {
     let home = Home::new();
     let run = Run::new(HELPER, &home).args(["--proxy", &gateway.address.to_string(), ID]);

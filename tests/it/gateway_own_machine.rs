@@ -18,7 +18,7 @@ use crate::support::run::{Process, Run};
 use crate::support::scene::ID;
 use crate::support::tools::{GATEWAY, HELPER};
 
-/// What the gateway says at its start when nothing restricts the Runners.
+/// The gateway's message at its start when nothing restricts the Runners.
 const UNRESTRICTED: &str = "anyone who can register a Runner at the Host decides where this gateway connects";
 
 /// A Host with authentication on. The user's VPS is at `port` of a Runner that was registered at `node`; at the Host's
@@ -51,7 +51,7 @@ fn connect(gateway: SocketAddr) -> Connected {
     curl(gateway, &format!("{ID}.kohakuriver:22"), Some(&format!("Bearer {OWNER}")))
 }
 
-/// What a user of our helper reads.
+/// Tests the message that a user of our helper reads.
 fn helper_says(gateway: SocketAddr, why: &str) {
     let home = Home::new();
     let helper = Run::new(HELPER, &home).args(["--proxy", &gateway.to_string(), ID, "22"]);
@@ -104,7 +104,7 @@ fn a_runner_on_the_gateways_machine_is_dialled_only_if_the_admin_names_it() {
     }
 }
 
-/// What is in an inventory was written by the admin.
+/// The admin has written the inventory, so its Runners are allowed.
 #[test]
 fn an_inventory_names_its_runners() {
     let service = local_service();

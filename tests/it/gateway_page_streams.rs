@@ -87,7 +87,7 @@ fn two_hundred_readers_of_events_delay_nobody() {
         assert_eq!((&change["changed"][0]["task_id"], &change["gone"]), (&json!(ID), &json!([])));
     }
     echoes(&mut tunnel).unwrap();
-    // Those that leave make room.
+    // Streams that leave make room for others.
     drop(streams);
     let end = Instant::now() + DEADLINE;
     while !status_line(asks(admin, "/events")).0.starts_with("HTTP/1.1 200 ") {

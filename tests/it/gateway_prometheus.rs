@@ -298,7 +298,7 @@ fn the_dashboard_is_one_by_grafanas_own_types() {
         let is_found = !outcome.status.success() && outcome.text().contains("error TS");
         outcome.check(is_found, &format!("an error about {what}"));
     }
-    // What the types don't say.
+    // Rules that the types don't have.
     let dashboard = dashboard();
     let panels = dashboard["panels"].as_array().unwrap();
     let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();

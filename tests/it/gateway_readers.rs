@@ -13,7 +13,7 @@ use crate::support::watched::send;
 const VPSES: u64 = 12_000;
 /// Readers that the gateway lets wait beside each other.
 const READERS: usize = 60;
-/// What a connection may take, in KiB.
+/// The most memory that a connection may take, in KiB.
 const OF_A_READER: u64 = 64;
 
 fn ask(gateway: &Gateway, path: &str) -> TcpStream {

@@ -1,4 +1,4 @@
-//! What the gateway does on signals, and what a service manager hears of it.
+//! The gateway's reaction to signals, and its messages to a service manager.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -62,7 +62,7 @@ fn the_drain_timeout_ends_what_is_left() {
     }
 }
 
-/// What the service manager hears.
+/// The socket of the service manager, which hears the gateway's messages.
 struct Heard(UnixDatagram);
 
 impl Heard {

@@ -177,7 +177,7 @@ fn what_is_no_proxy_is_named_for_what_it_is() {
     ] {
         fails(&proxy([answer]), &[ID], &no_proxy(cause));
     }
-    // What an HTTPS server says to plain HTTP.
+    // The answer of an HTTPS server to plain HTTP.
     if FRONT == Front::Plain {
         fails(
             &proxy([b"\x15\x03\x03\0\x02\x02\x46"]),

@@ -24,7 +24,7 @@ use crate::support::spawned::{Ends, Spawned, disconnect, take_socket};
 use crate::support::sshd::{Sshd, free_port};
 use crate::support::tools::{HELPER, clients, sh_quote, tool};
 
-/// What a gateway says of the VPS of a [`Paused`].
+/// The gateway's message about the VPS of a [`Paused`].
 fn paused() -> String {
     format!("VPS {ID} is paused")
 }
@@ -288,7 +288,7 @@ fn the_child_that_holds_a_socket_ends_with_ssh_and_holds_nothing_else() {
     socket.read_to_end(&mut message).unwrap();
     let message = String::from_utf8_lossy(&message);
     assert!(message.starts_with("SSH-2.0-") && message.contains("cannot reach the SSH proxy"), "{message:?}");
-    // What ssh still writes before it has read the message is taken.
+    // The child takes the bytes that ssh still writes before reading the message.
     socket.write_all(&[b'x'; 100_000]).unwrap();
     // A process that has just been started has no arguments for a moment.
     let start = Instant::now();

@@ -21,7 +21,7 @@ use crate::support::sshd::Sshd;
 use crate::support::tools::{HELPER, sh_quote, tool};
 use crate::support::{heavy, thousand_times};
 
-/// What stands between the helper and a real sshd.
+/// The server between the helper and a real sshd.
 enum Front {
     Gateway(Gateway),
     Tinyproxy(Proxy),

@@ -139,7 +139,7 @@ fn a_farewell_holds_nothing_of_the_users_open() {
     assert!(spawned.is_running());
 }
 
-/// What leaves a tunnel.
+/// The reason why the helper leaves a tunnel.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Reason {
     Deadline,

@@ -33,7 +33,7 @@ fn ssh_that_leaves_during_the_handshake_is_noticed() {
     }
 }
 
-/// What a helper says at `-v` up to the open tunnel.
+/// The messages of a helper with `-v` up to the open tunnel.
 fn opened(proxy: &Peer) -> String {
     let address = proxy.address;
     format!(

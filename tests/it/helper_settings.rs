@@ -1,4 +1,4 @@
-//! What flags make needless costs nothing: it is not even opened.
+//! A file that flags make needless costs nothing: the helper does not even open it.
 
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
@@ -69,7 +69,7 @@ fn an_entry_makes_the_configuration_file_needless() {
     let entry = ["--host-api", "127.0.0.1:1", "--cluster", "default", ID];
     opens(&home, &proxy, &entry);
     assert!(!was_opened());
-    // What a proxy alone is, only the file tells.
+    // For a proxy alone, only the file tells the cluster.
     opens(&home, &proxy, &[ID]);
     assert!(was_opened());
 }

@@ -102,7 +102,7 @@ fn inherited_descriptors_keep_their_flags() {
     }
 }
 
-/// What stdin and stdout are instead of ssh's pipes.
+/// The kind of stdin and stdout, instead of ssh's pipes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Kind {
     /// A terminal for both.
@@ -113,7 +113,7 @@ enum Kind {
     Null,
 }
 
-/// What ends the tunnel while stdin is open.
+/// The cause of the tunnel's end while stdin is open.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Cause {
     ServerCloses,

@@ -418,7 +418,7 @@ fn a_try_that_got_its_yes_has_the_usual_time_for_the_first_byte() {
     drop(servers);
 }
 
-/// What a VPS does that a Host already calls running, while its sshd does not listen yet.
+/// The behaviour of a VPS that a Host already calls running, while the VPS's sshd does not listen yet.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Boots {
     RefusesConnections,

@@ -63,7 +63,7 @@ impl Reader {
         self.host.change(|state| state.vpses = vec![vps]);
     }
 
-    /// What `vps connect` says, which must be what the gateway and `vps status` say.
+    /// The title and the hint of `vps connect`. The gateway and `vps status` must say the same.
     fn told(&self) -> (String, String) {
         let outcome = self.run(&format!("vps connect {ID}"));
         outcome.exits(255).prints_nothing();
@@ -174,7 +174,7 @@ fn a_change_that_the_host_refuses_has_a_hint_that_helps() {
         let (what, hint) = (format!("cannot {}", line.split(' ').next().unwrap()), hint.replace("ID", ID));
         outcome.exits(1).prints_nothing().says(&[&what, "says: ", &hint]);
         let said = outcome.stderr.lines().find_map(|line| line.strip_prefix("  hint: ")).unwrap();
-        // Who one is, everybody may ask.
+        // The hint may name `auth status`, which everybody may call.
         reader.follows(said, line);
     }
 }

@@ -15,7 +15,7 @@ use crate::support::tools::{sha256, tool};
 const SCRIPT: &str = include_str!("../../contrib/install.sh");
 const VERSION: &str = "1.2.3";
 const PROGRAMS: [&str; 3] = ["kohakuriver", "kohakuriver-gateway", "kohakuriver-proxy"];
-/// What the script needs of a system, but a program that downloads.
+/// The programs that the script needs, except one that downloads.
 const NEEDS: [&str; 12] =
     ["awk", "cut", "find", "gzip", "mkdir", "mktemp", "mv", "rm", "sha256sum", "tar", "uname", "sh"];
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];

@@ -1,4 +1,4 @@
-//! What `--json` prints goes to terminals, too, and holds words of others.
+//! The output of `--json` goes to terminals, too, and holds words of others.
 
 use serde_json::{Value, json};
 

@@ -107,7 +107,7 @@ fn what_was_written_before_the_folder_became_read_only_still_works() {
     ssh.check(!ssh.stderr.contains("ssh forget"), "no command that changes nothing");
 }
 
-/// What was stored before the folder became read-only still counts.
+/// A key that was stored before the folder became read-only still counts.
 #[test]
 fn a_stored_key_in_a_read_only_folder_counts() {
     let read_only = ReadOnly::new();

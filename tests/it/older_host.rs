@@ -67,7 +67,7 @@ fn every_refusal_of_an_older_host_is_told_in_our_words() {
             "kohakuriver node list",
         ),
         (task(&id(10), "running", None, Some(1)), "VPS ID has no Runner", "kohakuriver node list"),
-        // What a Runner leaves behind when it dies.
+        // A VPS whose Runner has died.
         (
             task(&id(12), "paused", Some(NODE_DOWN), Some(1)),
             "the Runner of VPS ID is not online",

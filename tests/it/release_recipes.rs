@@ -1,5 +1,5 @@
-//! What other packagers read, in a release of all targets: the formula for Homebrew, the manifest for Scoop, and the
-//! PKGBUILD. Each names files of the release, with their sums.
+//! The recipes for other packagers, in a release of all targets: the formula for Homebrew, the manifest for Scoop, and
+//! the PKGBUILD. Each recipe names files of the release, with their sums.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -72,7 +72,7 @@ fn the_manifest_for_scoop_names_the_archive_and_the_programs_in_it() {
     let Some(manifest) = recipe("kohakuriver-proxy.json") else { return };
     let home = Home::new();
     let manifest: Value = serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
-    // What Scoop's schema requires.
+    // The keys that Scoop's schema requires.
     for key in ["version", "homepage", "license"] {
         assert!(manifest[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {manifest}");
     }

@@ -24,7 +24,7 @@ use crate::support::watched::{DELETE, Watched, audit};
 
 /// When the helper must know that its session is over, once it can ask.
 const SOON: Duration = Duration::from_secs(4);
-/// What a client sends at most while its tunnel moves, how much at once, and the pause between.
+/// The most bytes that a client sends while its tunnel moves, the bytes of one piece, and the pause between two pieces.
 const MOST: usize = 300_000_000;
 const PIECE: usize = 16 * 1024;
 const PACE: Duration = Duration::from_millis(2);

@@ -23,7 +23,7 @@ const AWAY: Duration = Duration::from_secs(3);
 /// More than one connection carries before its client leaves.
 const WORDS: usize = 100_000;
 
-/// What the VPS has said is whole, whether the client comes back to this process or to the next one.
+/// The last words of the VPS are complete, whether the client comes back to this process or to the next one.
 #[test]
 fn its_last_words_wait_for_the_client() {
     for (name, hands_over) in [("later", false), ("after a hand-over", true)] {

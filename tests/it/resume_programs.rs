@@ -12,9 +12,9 @@ use crate::support::scene::destination;
 use crate::support::sshd::free_port;
 use crate::support::tools::{sha256, tool};
 
-/// What is moved, in bytes.
+/// The size of a transfer, in bytes.
 const BULK: usize = 2_000_000;
-/// How many connections break under it.
+/// How many connections break under a transfer.
 const CUTS: usize = 24;
 
 /// One test per program and carrier.

@@ -349,7 +349,7 @@ fn another_gateway_gets_a_proof_and_no_admin_token() {
     assert!(first.starts_with("GET /sessions?here&gateways&all HTTP/1.1\r\n"), "{first}");
     assert!(first.contains("\r\nAuthorization: KohakuRiver-Gateway time="), "{first}");
     assert!(!first.contains(ADMIN_TOKEN) && !first.contains("Bearer"), "{first}");
-    // What was heard ends nothing at a gateway: it is a proof for a list.
+    // The proof that was heard ends no session at a gateway: it is good for a list only.
     let proof = first.lines().find_map(|line| line.strip_prefix("Authorization: ")).unwrap();
     let mut own = users_tunnel(gateway.address, ID, OWNER);
     let asked = |line: &str, authorization: &str| {

@@ -291,8 +291,8 @@ fn ten_connections_by_name_make_one_look_up() {
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
-/// What VS Code's extension does: a shell without a terminal and a SOCKS port, with a limit on connecting; ten of them,
-/// killed without a word and opened again.
+/// The connections of VS Code's extension: a shell without a terminal and a SOCKS port, with a limit on connecting. Ten
+/// windows are killed without a word and opened again.
 #[test]
 fn ten_windows_of_an_ide_killed_and_reopened() {
     let _heavy = heavy();

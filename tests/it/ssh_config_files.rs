@@ -251,7 +251,7 @@ fn hosts_that_are_not_judged_are_counted() {
     let write = || machine.ssh_config(&["--write"]).env("PATH", machine.home.join("bin")).output();
     let hosts = |count: usize| (0..count).map(|n| format!("Host h{n}\n")).collect::<String>();
     let file = machine.home.write(".ssh/hosts", hosts(1010));
-    // What ssh says about the files that it reads.
+    // The debug message of ssh about a file that ssh reads.
     let log = format!("#!/bin/sh\necho 'debug1: Reading configuration data {}' >&2\n", file.display());
     machine.home.script("bin/ssh", &log);
     // One more is no host of the user's.

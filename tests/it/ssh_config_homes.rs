@@ -53,7 +53,7 @@ impl Place {
         self.within(&format!("exec {} -H 127.0.0.1 -P {} ssh config {words}", sh_quote(CLI), self.port))
     }
 
-    /// What each ssh says about `hosts`, also where it refuses.
+    /// The output of each ssh about `hosts`, also where that ssh refuses.
     fn meaning(&self, hosts: &[String]) -> Vec<String> {
         let ask = |ssh: &PathBuf| {
             let ssh = sh_quote(&ssh.display().to_string());
@@ -90,13 +90,13 @@ fn others() -> Vec<String> {
     OTHERS.map(str::to_owned).into()
 }
 
-/// What is in a home directory.
+/// The content of a home directory.
 enum Shape {
     Config(&'static [u8]),
     Made(fn(&Home)),
 }
 
-/// What `--write` does with the user's own file.
+/// The effect of `--write` on the user's own file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Becomes {
     Included,
@@ -553,7 +553,7 @@ fn a_sync_that_ssh_would_refuse_is_put_back() {
     assert_eq!(fs::read_to_string(ours).unwrap(), text);
 }
 
-/// Whatever is left of ours.
+/// `--remove` takes out our files and lines, even if some of them are gone already.
 #[test]
 fn remove_takes_out_what_is_there() {
     let (_gateway, place) = Place::with_gateway();

@@ -16,7 +16,7 @@ use crate::support::scene::ID;
 use crate::support::sshd::Sshd;
 use crate::support::tools::{self, older_ssh, sh_quote, tool};
 
-/// What every test's own `Host *` has.
+/// The lines of `Host *` in each test's own ssh_config.
 const QUIET: &str = "Host *\n  BatchMode yes\n  GlobalKnownHostsFile /dev/null\n  LogLevel ERROR\n";
 
 /// `vps connect` with an ssh_config of the user's that includes no entries, and these words behind the VPS.

@@ -12,7 +12,8 @@ const FLAG: &str = "tunnels are resumable: `--resume` was given";
 const CONFIG: &str = ".config/kohakuriver/config.json";
 const CONF: &str = ".ssh/kohakuriver.conf";
 
-/// What of `entries` depends on it: the helper's option, the count of keepalives, and the comment.
+/// Tests the parts of `entries` that depend on whether tunnels are resumable: the helper's option, the count of
+/// keepalives, and the comment.
 #[track_caller]
 fn are(entries: &str, option: Option<&str>, count: u32, comment: &str) {
     let commands: Vec<&str> = entries.lines().filter(|line| line.starts_with("    ProxyCommand ")).collect();

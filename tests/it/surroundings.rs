@@ -138,7 +138,7 @@ impl Stage {
         ]
     }
 
-    /// What a shell makes of `script`.
+    /// The outcome of `script` in a shell.
     fn sh(&self, script: &str) -> Outcome {
         self.set();
         let run = Run::new("/bin/sh", &self.home);

@@ -118,7 +118,7 @@ fn a_shell_that_ssh_can_not_start_is_named() {
     }
 }
 
-/// What SHELL may hold.
+/// The values that SHELL may have.
 fn odd_shells(home: &Home) -> Vec<String> {
     let text = |path: std::path::PathBuf| path.display().to_string();
     let locked = home.script("locked", "#!/bin/sh\necho this account is not available\nexit 1\n");

@@ -1,4 +1,4 @@
-//! What is wrong with TLS has a message and a hint of its own, in the helper, in the command, in doctor and in `login`.
+//! Each fault of TLS has a message and a hint of its own, in the helper, in the command, in doctor and in `login`.
 
 use std::any::Any;
 use std::io::{Read, Write};
@@ -228,7 +228,7 @@ fn the_helper_that_knows_no_cluster_names_options() {
 }
 
 impl Fault {
-    /// What the client of the Host's API says.
+    /// The message of the client of the Host's API.
     fn message_of_api(&self) -> &str {
         if self.scheme == "http" { "gave an unusable answer: it is not HTTP" } else { &self.message }
     }

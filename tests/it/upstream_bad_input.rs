@@ -1,4 +1,4 @@
-//! What can be wrong with the proxy on the way: its URL, and what it answers. Each has a clear message, with the helper,
+//! Faults of the proxy on the way: in its URL, and in its answers. Each fault has a clear message, with the helper,
 //! `kohakuriver vps list` and doctor.
 
 use std::io::{Read, Write};

@@ -29,7 +29,7 @@ use crate::support::windows::Windows;
 /// The helper's limit for the end of a session whose client has gone without a word of the server, and some time more.
 const GONE: Duration = Duration::from_secs(30 + 15);
 
-/// What text modes, encodings and consoles alter.
+/// Bytes that text modes, encodings and consoles alter.
 const DELICATE: &[u8] = b"\xef\xbb\xbfa\nb\r\nc\rd\x1ae\0f\xff\xfe\x03";
 
 #[test]

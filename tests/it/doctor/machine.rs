@@ -114,7 +114,7 @@ fn a_helper_of_another_version_is_a_note() {
 pub(super) const PASSES_SOCKETS: &str =
     "Host *.kohakuriver\n  ProxyCommand kohakuriver-proxy --fdpass %h %p\n  ProxyUseFdpass yes\n";
 
-/// What the check of this shell finds with an entry that passes a socket, and with `vps connect` alone.
+/// Tests the findings about this shell: with an entry that passes a socket, and with `vps connect` alone.
 #[track_caller]
 fn shell_finds(shell: impl AsRef<OsStr>, texts: &[&str], command: &str) {
     let outcome = doctor(&with_config(PASSES_SOCKETS)).env("SHELL", shell.as_ref()).output();

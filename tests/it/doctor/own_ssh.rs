@@ -56,12 +56,12 @@ fn blames(cluster: &Cluster, check: &str, (file, line): (&str, &str), said: &str
     outcome
 }
 
-/// What one set of lines does to a login with a command.
+/// Lines of ssh_config that break a login with a command.
 struct Broken<'a> {
     lines: &'a str,
     /// The line that has to change.
     bad: &'a str,
-    /// The line without which it breaks nothing.
+    /// The line without which `bad` breaks nothing.
     partner: Option<&'a str>,
     said: &'a str,
     option: &'a str,
@@ -233,7 +233,7 @@ fn the_line_may_be_in_an_included_file_or_a_match() {
     blames(&cluster, "own-ssh", ("config", "RemoteCommand tmux"), "Cannot execute", "RemoteCommand=none");
 }
 
-/// What the real user's files hold stays as it was.
+/// The real user's files stay as they were.
 #[test]
 fn lines_that_break_nothing() {
     let lines = "\

@@ -1,4 +1,4 @@
-//! Who the user is to a Host with users.
+//! The user's token, at a Host with users.
 
 use serde_json::json;
 

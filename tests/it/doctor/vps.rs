@@ -1,4 +1,4 @@
-//! What the Host says about the VPS.
+//! The state of the VPS, as the Host tells it.
 
 use serde_json::json;
 

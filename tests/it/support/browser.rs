@@ -215,7 +215,7 @@ impl Browser {
         new
     }
 
-    /// What `look` sees in another window.
+    /// The result of `look` in another window.
     #[track_caller]
     pub(crate) fn in_window<T>(&self, window: &str, look: impl FnOnce(&Self) -> T) -> T {
         let first = self.ask("GET", "/window", &Value::Null);

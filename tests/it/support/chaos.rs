@@ -226,7 +226,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// What the network does to this connection now: carries it or not, or cuts it.
+    /// Whether the network carries this connection now. An error if the network cuts it.
     fn look(&self, number: usize) -> Result<bool, Cut> {
         let state = self.lock();
         let own = state.open.iter().find(|open| open.number == number);

@@ -16,7 +16,7 @@ const SYSTEMCTL: &str =
 pub(crate) struct Debian {
     pub(crate) home: Home,
     pub(crate) root: PathBuf,
-    /// What Debian calls its processor.
+    /// Debian's name for the processor.
     pub(crate) architecture: &'static str,
 }
 
@@ -68,14 +68,14 @@ impl Debian {
         Run::new(tool("chroot"), &self.home).arg(&self.root).args(words).env("PATH", path).env("HOME", "/root")
     }
 
-    /// What `dpkg` makes the maintainer's scripts tell systemd.
+    /// Runs `dpkg`, and returns the commands that the maintainer's scripts gave to systemctl.
     pub(crate) fn dpkg(&self, words: &[&str]) -> Vec<String> {
         let outcome = self.run(&["dpkg"]).args(words).deadline(600).output();
         outcome.succeeds().check(!outcome.stderr.contains("warning"), "no warning");
         self.said()
     }
 
-    /// What systemctl was told since the last call.
+    /// The commands that systemctl got since the last call.
     pub(crate) fn said(&self) -> Vec<String> {
         let said = fs::read_to_string(self.root.join("said")).unwrap_or_default();
         let _ = fs::remove_file(self.root.join("said"));

@@ -51,7 +51,7 @@ pub(crate) fn older_tunnels_behind(front: Front) -> (Peer, Receiver<TcpStream>) 
     (proxy.behind(front), receiver)
 }
 
-/// What `--fdpass -v` says first over TLS.
+/// The first message of `--fdpass -v` over TLS.
 pub(crate) const CARRIED: &str =
     "kohakuriver-proxy: only a bare socket can be ssh's, so another process carries the bytes of this connection\n";
 

@@ -20,7 +20,7 @@ use super::certificates::{Authority, Issued};
 use super::home::set_mode;
 use super::peers::{Peer, RefusingPort};
 
-/// What a client meets first.
+/// The first layer that a client meets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Front {
     /// The server itself.
@@ -206,7 +206,7 @@ impl Pump {
 
     fn carry(&mut self, heard: &AtomicUsize) -> io::Result<()> {
         loop {
-            // What came with the end of the handshake is in the session already.
+            // Bytes that came with the end of the handshake are in the session already.
             self.take_up(heard)?;
             self.give()?;
             if self.up_ended && self.down_ended && self.up.is_empty() && !self.session.wants_write() {

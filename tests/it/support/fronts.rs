@@ -28,7 +28,7 @@ pub(crate) enum Front {
     Caddy,
 }
 
-/// What stands behind a front.
+/// The server behind a front.
 pub(crate) struct Behind<'a> {
     /// Of the certificates of the front and of the web server.
     pub(crate) authority: &'a Authority,

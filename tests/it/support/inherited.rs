@@ -1,4 +1,4 @@
-//! What the programs under test would inherit from the shell that runs the tests.
+//! The properties that the programs under test would inherit from the shell that runs the tests.
 
 use std::sync::{Arc, Once};
 

@@ -40,7 +40,7 @@ pub(crate) struct Request {
 
 type OnKey = Box<dyn Fn(&str) + Send>;
 
-/// What the Host holds and how it behaves; a test may change it at any time.
+/// The Host's data and behaviour. A test may change this state at any time.
 pub(crate) struct State {
     pub(crate) vpses: Vec<Value>,
     /// Whether it has users.

@@ -1,4 +1,4 @@
-//! What the tests stand on: real parts, started on free ports of 127.0.0.1 and ended with the test.
+//! The base of the tests: real parts, started on free ports of 127.0.0.1 and ended with the test.
 //!
 //! Nothing here sleeps for readiness: each part says when it serves, and every wait has a deadline that fails the test
 //! with everything that was printed.

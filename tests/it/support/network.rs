@@ -14,9 +14,9 @@ pub(crate) const HERE: &str = "10.11.12.1";
 const SET_UP: &str = "ip link set lo up && ip address add 10.11.12.1 dev lo && ip route add 10.11.12.0/24 dev lo && \
                       echo up && exec cat";
 
-/// What VPSes in it say first.
+/// The first words of each VPS in the network.
 pub(crate) const HELLO: &str = "SSH-2.0-Test\n";
-/// What a test in it may take, in seconds.
+/// The longest time for a test in the network, in seconds.
 const WHOLE: u64 = 300;
 
 /// It lasts until this is dropped, or longer where something still runs in it.

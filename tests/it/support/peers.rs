@@ -23,7 +23,7 @@ pub(crate) struct Peer {
     /// Its own address, or that of its front.
     pub(crate) address: SocketAddr,
     pub(super) own: SocketAddr,
-    /// What stands before it, and the file of the CA for it.
+    /// The front before the server, and the file of the front's CA.
     pub(super) front: Option<(Box<dyn Any + Send>, PathBuf)>,
     accepted: Arc<AtomicUsize>,
     errors: Arc<Mutex<Vec<String>>>,
@@ -31,7 +31,7 @@ pub(crate) struct Peer {
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// What a [`Peer`]'s closure returns: an error fails the test.
+/// The result of a [`Peer`]'s closure: an error fails the test.
 pub(crate) type Served = anyhow::Result<()>;
 
 impl Peer {

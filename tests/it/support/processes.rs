@@ -57,7 +57,7 @@ pub(crate) fn has_open(pid: Pid, suffix: &str) -> bool {
     opened(pid).any(|name| name.ends_with(suffix))
 }
 
-/// What the descriptors of `pid` are: the names that /proc shows.
+/// The names of the descriptors of `pid`, as /proc shows them.
 pub(crate) fn opened(pid: Pid) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     // One may be closed while it is looked at.

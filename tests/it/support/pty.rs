@@ -6,12 +6,12 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-/// What a terminal does with the bytes that go through it.
+/// The changes that a terminal makes to the bytes that go through it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) enum Line {
-    /// Nothing.
+    /// None.
     Raw,
-    /// What it does for a shell: among other things a line feed is written as CR and LF.
+    /// The changes for a shell: among other things, a line feed is written as CR and LF.
     Cooked,
 }
 

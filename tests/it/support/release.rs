@@ -1,4 +1,4 @@
-//! What `contrib/release.sh` makes of the programs that are tested.
+//! The release that `contrib/release.sh` makes of the tested programs.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -37,7 +37,7 @@ pub(crate) fn make(folder: &Path, change: impl FnOnce(Run) -> Run) {
         let programs = home.join(&format!("programs/{target}"));
         fs::create_dir_all(&programs).unwrap();
         for program in [CLI, GATEWAY, HELPER] {
-            // What is packed is compressed, and debug information is most of it.
+            // The packed programs are compressed, and most of their bytes are debug information.
             Run::new(tool("strip"), &home)
                 .arg("-o")
                 .arg(programs.join(Path::new(program).file_name().unwrap()))
@@ -66,7 +66,7 @@ pub(crate) fn artifact(end: &str) -> PathBuf {
     found.into_iter().next().unwrap()
 }
 
-/// What Debian and containers call this machine's processor.
+/// The name of this machine's processor in Debian and in containers.
 pub(crate) fn architecture() -> &'static str {
     if ARCH == "x86_64" { "amd64" } else { "arm64" }
 }

@@ -89,7 +89,7 @@ impl Run {
         self.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()))
     }
 
-    /// What the program reads; without it, its stdin is at its end from the start.
+    /// Gives the program these bytes on stdin. Without them, stdin is at its end from the start.
     pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Input::Bytes(bytes.into());
         self

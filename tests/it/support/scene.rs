@@ -28,7 +28,7 @@ impl Mode {
     pub(crate) const BOTH: [Self; 2] = [Self::Fdpass, Self::Stdio];
 }
 
-/// What answers on the SSH proxy's port.
+/// The server on the SSH proxy's port.
 pub(crate) enum Front {
     Gateway(Gateway),
     /// The gateway's port with TLS, with a certificate of this CA.

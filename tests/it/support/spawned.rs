@@ -84,9 +84,9 @@ pub(crate) struct Spawned {
     child: Child,
     /// Its lines.
     stderr: Receiver<String>,
-    /// What the helper reads. Dropping it ends stdin.
+    /// The write end of the helper's stdin. Dropping this end ends stdin.
     pub(crate) stdin: Option<Writer>,
-    /// What the helper writes.
+    /// The read end of the helper's stdout.
     pub(crate) stdout: Option<File>,
 }
 

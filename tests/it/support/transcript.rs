@@ -1,4 +1,4 @@
-//! What a user sees in a shell, word for word: commands, all that they print, and their exit status.
+//! The text that a user sees in a shell, word for word: commands, their whole output, and their exit status.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -84,7 +84,7 @@ impl Shell {
         numbers(text, |number| self.ports.iter().find(|(_, shown)| *shown == number).map(|(port, _)| port.to_string()))
     }
 
-    /// What was printed, without what differs from run to run.
+    /// The printed text, with fixed words for the parts that differ from run to run.
     fn as_shown(&self, text: &str) -> String {
         let text = text.replace(&self.home.path().display().to_string(), HOME);
         let text = text.replace(&Path::new(CLI).parent().unwrap().display().to_string(), "/usr/bin");

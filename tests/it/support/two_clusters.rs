@@ -32,7 +32,7 @@ impl Site {
         Self { gateway: Gateway::with_inventory(&inventory(&vpses)), sshd }
     }
 
-    /// What a login to its sshd prints for [`WHERE`].
+    /// The output of [`WHERE`] in a login to the site's sshd.
     pub(crate) fn says(&self) -> String {
         format!("{}\n", self.sshd.host_key_file().parent().unwrap().display())
     }
@@ -106,7 +106,7 @@ impl TwoClusters {
         Run::new(tool(name), &self.home).arg("-F").arg(self.home.join(".ssh/config")).args(own)
     }
 
-    /// What `ssh -G` says about a host.
+    /// The output of `ssh -G` for a host.
     pub(crate) fn options(&self, host: &str) -> String {
         let outcome =
             Run::new(tool("ssh"), &self.home).args(["-G", "-F"]).arg(self.home.join(".ssh/config")).arg(host).output();

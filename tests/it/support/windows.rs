@@ -54,7 +54,7 @@ impl Windows {
         folder
     }
 
-    /// What `cmd.exe` prints for a line that is typed.
+    /// The output of `cmd.exe` for a typed line.
     pub(crate) fn typed(&self, line: &str, home: &Home) -> String {
         let run = Run::new(&self.wine, home).env("WINEPREFIX", &self.prefix).env("WINEDEBUG", "-all");
         let outcome = run.args(["cmd.exe", "/q"]).stdin(format!("{line}\r\n")).deadline(180).output();

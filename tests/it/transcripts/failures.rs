@@ -1,4 +1,4 @@
-//! What fails in the same way for many commands.
+//! Failures that many commands have in common.
 
 use super::{host, shell};
 

@@ -35,7 +35,7 @@ const RESETS_AT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 4);
 const BACK: u64 = 4_000;
 /// How long a tunnel stays unread.
 const UNREAD: Duration = Duration::from_secs(10);
-/// What its VPS would send, in bytes: more than any buffer on the way holds.
+/// The bytes that the VPS of an unread tunnel would send: more than any buffer on the way holds.
 const UNREAD_BYTES: u64 = 64 << 20;
 /// A small receive buffer, in bytes.
 const SMALL: u32 = 4096;
@@ -64,7 +64,7 @@ pub(super) async fn clients(of: Attackers, world: Arc<World>, gateway: SocketAdd
     loop {
         ticks.tick().await;
         all.spawn(async move {
-            // What the gateway makes of it is its own affair.
+            // The result does not matter: the gateway may treat such a connection as it likes.
             let _ = reset_one(gateway).await;
         });
         while all.try_join_next().is_some() {}

@@ -1,4 +1,4 @@
-//! What either end of a tunnel does with it, and what it saw.
+//! The plan that both ends of a tunnel carry out, and the report of each end.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl Pace {
     pub(crate) const FAST: Self = Self { chunk: CHUNK, pause: Duration::ZERO };
 }
 
-/// What an end has sent.
+/// The record of the bytes that an end has sent.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Sent {
     pub(crate) count: u64,
@@ -55,7 +55,7 @@ pub(crate) struct Sent {
     pub(crate) reset: bool,
 }
 
-/// What an end has received.
+/// The record of the bytes that an end has received.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Received {
     pub(crate) count: u64,
@@ -73,7 +73,7 @@ pub(crate) enum Saw {
     Reset,
 }
 
-/// What an end did and saw.
+/// The report of an end.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Report {
     pub(crate) sent: Sent,
@@ -95,7 +95,7 @@ impl Plan {
     }
 
     pub(crate) fn downwards(&self) -> Flow {
-        // What is typed comes back.
+        // Typed bytes come back.
         if self.typed { self.upwards() } else { Flow { seed: !self.id, total: self.down } }
     }
 }
@@ -137,7 +137,7 @@ pub(crate) async fn carry(
 
 /// Has the connection reset when it is closed.
 pub(crate) fn reset(stream: &TcpStream) {
-    // What is gone needs no reset.
+    // A connection that is gone needs no reset.
     let _ = stream.set_zero_linger();
 }
 

@@ -55,7 +55,7 @@ const PAUSE: u64 = 400;
 /// How many faults are shown; the others are counted.
 const TOLD: usize = 20;
 
-/// What is to be done.
+/// The settings of a soak.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Soak {
     /// Decides everything that is done.
@@ -66,7 +66,7 @@ pub(crate) struct Soak {
     pub(crate) logins: bool,
     /// Most bytes each way through one tunnel. Only more than all buffers on the way hold makes anybody wait.
     pub(crate) largest: u64,
-    /// Who attacks the gateway meanwhile. Without attackers, the Host and Runners fail instead.
+    /// The clients that attack the gateway meanwhile. Without attackers, the Host and Runners fail instead.
     pub(crate) attackers: Option<Attackers>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) enum Length {
     Operations(usize),
 }
 
-/// What there is beside the gateway.
+/// The gateway's surroundings: the Host, the Runners and the VPSes.
 struct World {
     logins: bool,
     largest: u64,
@@ -89,7 +89,7 @@ struct World {
     awaited: Arc<Awaited>,
 }
 
-/// What came of it.
+/// The results of a soak.
 #[derive(Debug)]
 pub(crate) struct Findings {
     soak: Soak,
@@ -97,7 +97,7 @@ pub(crate) struct Findings {
     pub(crate) tunnels: usize,
     bytes: u64,
     refused: BTreeMap<(u16, String), usize>,
-    /// What the gateway did wrong; there should be nothing.
+    /// The gateway's errors; there should be none.
     pub(crate) faults: Vec<String>,
     /// Sockets and descriptors, before and after.
     open: [(usize, usize); 2],
@@ -125,7 +125,7 @@ impl fmt::Display for Findings {
     }
 }
 
-/// What is counted while it runs.
+/// The counters of a running soak.
 #[derive(Default)]
 struct Count {
     operations: AtomicUsize,
@@ -158,7 +158,7 @@ pub(crate) fn run(soak: Soak, options: &[&str], interrupted: fn() -> bool) -> Fi
     let mut gateway = Gateway::with_host_api_and(&world.host.base(), &[&["--relay-threads", "1"], options].concat());
     let process = gateway.process.id();
     let count = Arc::new(Count::default());
-    // What is opened once is open after the first tunnels.
+    // Descriptors that the gateway opens once are open after the first tunnels.
     runtime.block_on(recover(&world, gateway.address, &count, 1));
     let before = (steady(|| sockets(process)), steady(|| descriptors(process)));
     let scene =

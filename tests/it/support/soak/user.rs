@@ -26,14 +26,14 @@ const TROUBLE: [u16; 3] = [502, 503, 504];
 pub(crate) struct User {
     pub(crate) address: Ipv4Addr,
     pub(crate) random: Random,
-    /// What makes the plans' ids differ.
+    /// The counter that makes the plans' ids differ.
     pub(crate) next_id: u64,
     /// The current step and its progress, for the report if the user is stuck.
     pub(crate) at: String,
     pub(crate) report: Report,
 }
 
-/// What became of one thing that a user did.
+/// The outcome of one action of a user.
 #[derive(Default)]
 pub(crate) struct Done {
     /// A tunnel was open.
@@ -43,7 +43,7 @@ pub(crate) struct Done {
     pub(crate) refused: Option<(u16, String)>,
 }
 
-/// What goes wrong here is the gateway's fault.
+/// An error that is the gateway's fault.
 type Fault = String;
 
 /// How a request ends up.
@@ -83,7 +83,7 @@ impl User {
     async fn connect(&mut self, gateway: SocketAddr) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         if self.random.percent(30) {
-            // What doesn't fit has to wait in the gateway.
+            // Bytes that don't fit into the small buffer have to wait in the gateway.
             socket.set_recv_buffer_size(SMALL)?;
         }
         socket.bind((self.address, 0).into())?;
