@@ -1,11 +1,14 @@
 //! The gateway as a whole, over real sockets on ports of its own.
 
 mod admission;
+mod sessions;
 mod stopping;
 
 use super::*;
 use crate::api::Client;
 use crate::api::fake_host::FakeHost;
+use crate::carrier::{Asynchronous, Tls};
+use crate::tls::ClientConfig;
 use carry::relay::Relays;
 use decide::directory::{Directory, HostDirectory};
 use decide::inventory::tests::Scene;
@@ -46,6 +49,8 @@ fn records_to(heard: &Heard) -> Records {
 
 struct Running {
     tunnels: SocketAddr,
+    /// If it has certificates.
+    tls: Option<SocketAddr>,
     api: SocketAddr,
     orders: Sender<Order>,
     heard: Heard,
@@ -70,10 +75,12 @@ impl Running {
         let bind = || listen::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let (listener, api) = (bind(), bind());
         let (tunnels, api_address) = (listener.local_addr().unwrap(), api.local_addr().unwrap());
+        let secured: Vec<_> = terms.certificates.iter().map(|_| bind()).collect();
+        let tls = secured.first().map(|listener| listener.local_addr().unwrap());
         let (orders, received) = channel(1);
         let parts = Parts {
             arriving: None,
-            listeners: Listeners { tunnels: vec![listener], tls: Vec::new(), api: Some(api), admin: None },
+            listeners: Listeners { tunnels: vec![listener], tls: secured, api: Some(api), admin: None },
             previous: PreviousProcesses::default(),
             directory,
             relays: Relays::start(1, None).unwrap(),
@@ -82,7 +89,7 @@ impl Running {
             service_manager: ServiceManager::default(),
         };
         let served = tokio::spawn(serve(parts, received));
-        Self { tunnels, api: api_address, orders, heard, records, served }
+        Self { tunnels, tls, api: api_address, orders, heard, records, served }
     }
 
     async fn before(host: &FakeHost) -> Self {
@@ -121,6 +128,14 @@ fn terms() -> Terms {
 
 fn directory_of(base: &str) -> Directory {
     Directory::Host(Box::new(HostDirectory::new(Client::new(base, None).unwrap(), Duration::from_secs(60))))
+}
+
+/// The client's end of a connection with TLS to a server called `gpu.example`, after its handshake.
+pub(crate) async fn shake_hands(socket: TcpStream, config: &ClientConfig) -> Asynchronous<Tls<std::net::TcpStream>> {
+    let client = Tls::client(socket.into_std().unwrap(), config, "gpu.example").unwrap();
+    let mut client = Asynchronous::new(client).unwrap();
+    std::future::poll_fn(|context| client.poll(context, Tls::handshake, Tls::handshake_waits_for)).await.unwrap();
+    client
 }
 
 async fn rest(stream: &mut TcpStream) -> String {

@@ -178,6 +178,7 @@ fn more_telling(before: Option<DialError>, now: DialError) -> DialError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::decide::policy::tests::is_without_descriptors;
     use crate::target::TaskId;
     use tokio::net::{TcpListener, TcpSocket};
 
@@ -311,5 +312,16 @@ mod tests {
         let denied = permitted(addresses(&["169.254.169.254:22", "0.0.0.0:22"]), ANY);
         assert!(matches!(denied, Err(DialError::Denied(_))));
         assert!(permitted(Vec::new(), ANY).unwrap().is_empty());
+    }
+
+    #[test]
+    fn without_a_descriptor_a_client_hears_of_the_shortage_and_not_of_the_gateways_machine() {
+        let test = "gateway::decide::dial::tests::\
+                    without_a_descriptor_a_client_hears_of_the_shortage_and_not_of_the_gateways_machine";
+        if is_without_descriptors(test) {
+            let runners = Runners { are_the_admins: false, ..ANY };
+            let result = permitted(vec!["192.0.2.1:22".parse().unwrap()], runners);
+            assert!(matches!(result, Err(DialError::Shortage)), "{result:?}");
+        }
     }
 }

@@ -211,9 +211,10 @@ fn is_second(ip: IpAddr) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::gateway::decide::networks::network;
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     const ANY: Runners<'_> = Runners { own: &[], host: None, allowed: None, are_the_admins: false };
 
@@ -425,7 +426,59 @@ mod tests {
         ] {
             assert_eq!(is_local(ip.parse().unwrap()).unwrap(), expected, "{ip}");
         }
-        // Reserved for documentation (RFC 5737): no machine has it.
-        assert!(!is_local("192.0.2.1".parse().unwrap()).unwrap());
+        // Reserved for documentation (RFC 5737, RFC 3849): no machine has them. A link-local address without its interface
+        // is no machine's.
+        for ip in ["192.0.2.1", "2001:db8::1", "fe80::1"] {
+            assert!(!is_local(ip.parse().unwrap()).unwrap(), "{ip}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_a_socket_can_have_and_loopback_reaches_is_this_machines() {
+        for (ip, expected) in [("127.0.0.1", true), ("192.0.2.1", false)] {
+            assert_eq!(is_second(ip.parse().unwrap()).unwrap(), expected, "{ip}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn each_ipv6_address_of_an_interface_is_this_machines() {
+        let table = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+        for line in table.lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let (scope, flags) = (words[3], u32::from_str_radix(words[4], 16).unwrap());
+            // Not for one that another machine may have as well (`IFA_F_TENTATIVE`, `IFA_F_DADFAILED`).
+            if scope == "00" && flags & 0x48 == 0 {
+                let ip = IpAddr::from(u128::from_str_radix(words[0], 16).unwrap().to_be_bytes());
+                assert!(is_local(ip).unwrap(), "{ip}");
+            }
+        }
+    }
+
+    /// Whether this process runs `test` alone, without a descriptor left. In the process of all tests it starts such a one,
+    /// and waits until the test has passed there.
+    pub(in crate::gateway) fn is_without_descriptors(test: &str) -> bool {
+        const ALONE: &str = "KOHAKURIVER_TEST_ALONE";
+        if std::env::var_os(ALONE).is_some() {
+            let maximum = getrlimit(Resource::Nofile).maximum;
+            setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum }).unwrap();
+            return true;
+        }
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = alone.args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+        false
+    }
+
+    #[test]
+    fn without_a_descriptor_nobody_can_tell_whose_an_address_is() {
+        let test = "gateway::decide::policy::tests::without_a_descriptor_nobody_can_tell_whose_an_address_is";
+        if is_without_descriptors(test) {
+            let ip = "192.0.2.1".parse().unwrap();
+            for result in [is_local(ip), is_second(ip)] {
+                assert!(result.as_ref().is_err_and(sys::is_out_of_descriptors), "{result:?}");
+            }
+        }
     }
 }

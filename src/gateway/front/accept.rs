@@ -226,6 +226,7 @@ impl AcceptLoops {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::front::certificates::tests::Scene;
     use crate::gateway::tests::PATIENCE;
     use crate::gateway::watch::notices::Notices;
     use crate::gateway::watch::notices::tests::Heard;
@@ -326,6 +327,19 @@ mod tests {
         assert!(heard.contains("no room for more connections"), "{heard}");
     }
 
+    #[tokio::test]
+    async fn a_client_of_a_tls_port_that_is_turned_away_gets_an_alert() {
+        let loops = AcceptLoops::new(Records::default());
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let [mut client] = waiting::<1>(&socket).await;
+        let certificates = Scene::new().open(false);
+        loops.turn_away(&TlsListener { socket, certificates }, &mut Spare::new());
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        // An alert that is fatal (RFC 8446 §6).
+        assert!(answer.starts_with(&[0x15, 3]) && answer[5] == 2, "{answer:?}");
+    }
+
     /// A descriptor that can't be had back must not be taken from the connections that are served.
     #[tokio::test]
     async fn nobody_is_turned_away_without_a_spare_descriptor() {
@@ -396,5 +410,7 @@ mod tests {
         drop(clients.remove(0));
         tokio::time::timeout(Duration::from_secs(20), idle).await.expect("it waits for the other");
         loops.end().await;
+        let end = tokio::time::timeout(PATIENCE, clients[0].read(&mut [0])).await;
+        assert_eq!(end.expect("a connection outlives the gateway").unwrap(), 0);
     }
 }

@@ -157,6 +157,8 @@ impl Drop for Attempt<'_> {
 mod tests {
     use super::*;
     use crate::gateway::decide::rules::{RuleBook, Sources};
+    use crate::gateway::watch::audit::tests::{audit, lines};
+    use crate::gateway::watch::metrics::tests::page;
 
     #[test]
     fn the_user_of_a_certificate_counts_where_the_host_names_none() {
@@ -181,5 +183,20 @@ mod tests {
             assert_eq!(user.as_deref(), expected, "{certified:?} {of_host:?}");
         }
         assert_eq!(records.metrics.accepted(Transport::Tls).value(), 7);
+    }
+
+    #[test]
+    fn a_client_without_tls_is_counted_but_not_audited() {
+        let (audit, written) = audit();
+        let records = Records { audit: audit.clone(), ..Records::default() };
+        let attempt = Attempt::new(&records, "10.0.0.9:51234".parse().unwrap(), Transport::Tls);
+        attempt.is_insecure(ClientFault::Plain, "its first byte starts no TLS");
+        attempt.fail(ClientFault::Incomplete);
+        let text = page(&records.metrics);
+        for reason in ["plain-on-tls-port", "incomplete-request"] {
+            assert!(text.contains(&format!("reason=\"{reason}\",error=\"http_request_error\"}} 1\n")), "{text}");
+        }
+        let lines = lines(&audit, &written);
+        assert!(lines.len() == 1 && lines[0]["reason"] == "incomplete-request", "{lines:?}");
     }
 }

@@ -216,3 +216,6 @@ fn verifier(path: &Path, authorities: Vec<CertificateDer<'static>>) -> Result<Ar
 fn unusable(error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::new("cannot set up TLS").because(error)
 }
+
+#[cfg(test)]
+pub(in crate::gateway) mod tests;

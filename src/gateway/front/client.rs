@@ -259,23 +259,30 @@ impl AsyncWrite for Client {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::carrier::tests::secured;
-    use crate::gateway::tests::PATIENCE;
+    use crate::gateway::front::certificates::tests::Scene;
+    use crate::gateway::tests::{PATIENCE, shake_hands};
     use std::time::Duration;
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
     use tokio::time::timeout;
 
     /// The client's end of the connection.
-    type Far = Asynchronous<Box<dyn Carrier>>;
+    pub(in crate::gateway::front) type Far = Asynchronous<Box<dyn Carrier>>;
 
-    async fn pair(transport: Transport) -> (Far, Client) {
+    /// Both ends of a connection, the client's first.
+    pub(in crate::gateway::front) async fn sockets() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap());
         let (far, accepted) = tokio::join!(far, listener.accept());
-        let (far, accepted) = (far.unwrap().into_std().unwrap(), accepted.unwrap().0);
+        (far.unwrap(), accepted.unwrap().0)
+    }
+
+    pub(in crate::gateway::front) async fn pair(transport: Transport) -> (Far, Client) {
+        let (far, accepted) = sockets().await;
+        let far = far.into_std().unwrap();
         let (far, client): (Box<dyn Carrier>, _) = match transport {
             Transport::Tcp => (Box::new(far), Client::new(accepted)),
             Transport::Tls => {
@@ -388,6 +395,53 @@ mod tests {
         client.read_to_end(&mut bytes).await.unwrap();
         assert!(bytes == sent);
         drop(sender.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_client_of_a_tls_port_is_known_by_its_certificate_once_it_has_shaken_hands() {
+        let scene = Scene::new();
+        let (certificates, config) = (scene.open(true), scene.client_with_certificate("alice"));
+        // Behind a proxy its first bytes may have come with the proxy's header.
+        for is_read_before in [false, true] {
+            let (far, accepted) = sockets().await;
+            let mut client = Client::before_tls(accepted, Arc::clone(&certificates));
+            assert!(client.is_before_tls() && client.certified_name().is_none());
+            let mut received = Vec::new();
+            let secured = async {
+                if is_read_before {
+                    client.read_buf(&mut received).await.unwrap();
+                }
+                client.secure(&mut received).await
+            };
+            let (secured, mut far) = timeout(PATIENCE, async { tokio::join!(secured, shake_hands(far, &config)) })
+                .await
+                .expect("no handshake");
+            assert_eq!((secured, &received[..]), (Ok(()), &b""[..]));
+            assert!(!client.is_before_tls());
+            assert_eq!(client.certified_name().as_deref(), Some("alice"));
+            far.write_all(b"a request").await.unwrap();
+            let mut request = [0; 9];
+            client.read_exact(&mut request).await.unwrap();
+            assert_eq!(request, *b"a request");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_without_tls_keeps_its_bytes_and_one_that_leaves_is_told_apart() {
+        let certificates = Scene::new().open(false);
+        for (sent, expected) in [(&b"CONNECT 42:22"[..], Insecure::Plain), (b"", Insecure::Left)] {
+            let (mut far, accepted) = sockets().await;
+            far.write_all(sent).await.unwrap();
+            far.shutdown().await.unwrap();
+            let mut client = Client::before_tls(accepted, Arc::clone(&certificates));
+            let mut received = Vec::new();
+            assert_eq!(client.secure(&mut received).await, Err(expected));
+            assert_eq!(received, sent);
+            assert!(client.is_before_tls());
+        }
+        let (_far, mut client) = pair(Transport::Tcp).await;
+        assert_eq!(client.secure(&mut Vec::new()).await, Ok(()));
+        assert!(!client.is_before_tls());
     }
 
     #[tokio::test]

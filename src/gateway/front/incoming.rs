@@ -169,6 +169,8 @@ fn answer_to(bytes: &[u8], fault: ClientFault) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::front::certificates::tests::Scene;
+    use crate::gateway::front::client::tests::{pair, sockets};
     use crate::handshake::proxy_protocol::tests::header;
     use crate::handshake::request::{MaxSize, TooLarge};
     use std::time::Duration;
@@ -359,5 +361,30 @@ mod tests {
         // Without --proxy-protocol the header is no request.
         assert!(matches!(from(&header(0x20, 0, &[]), false).await.0, Incoming::Request(Request::Connect(connect))
             if connect.target.is_err()));
+    }
+
+    /// What a client is heard to ask for.
+    async fn incoming(client: &mut Client, has_api: bool) -> Incoming {
+        super::read(client, &mut Vec::new(), PEER, false, &heads(), &[], has_api).await.1
+    }
+
+    #[tokio::test]
+    async fn only_a_client_with_tls_may_ask_for_the_host_api_and_only_where_it_is_served() {
+        for (transport, has_api, is_served) in
+            [(Transport::Tls, true, true), (Transport::Tls, false, false), (Transport::Tcp, true, false)]
+        {
+            let (mut far, mut client) = pair(transport).await;
+            far.write_all(b"GET /api/nodes HTTP/1.1\r\n\r\n").await.unwrap();
+            let incoming = incoming(&mut client, has_api).await;
+            assert_eq!(incoming == Incoming::Api, is_served, "{transport:?}: {incoming:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tls_port_takes_no_request_in_the_clear() {
+        let (mut far, accepted) = sockets().await;
+        far.write_all(b"CONNECT 42:22 HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut client = Client::before_tls(accepted, Scene::new().open(false));
+        assert_eq!(incoming(&mut client, false).await, Incoming::Insecure(Insecure::Plain));
     }
 }

@@ -129,3 +129,133 @@ fn ask(origin: &Origin, request: &[u8]) -> Said {
         _ => Said::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::request::{self, MaxSize, Request};
+    use crate::handshake::{Step, answer};
+    use crate::resume::{MAC, SessionId};
+    use crate::secret::Token;
+    use crate::settings::Scheme;
+    use crate::target::{TaskId, VpsRef};
+    use std::io;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    /// The address of a client.
+    const FROM: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9)), 51234);
+
+    fn origin(host: &str, port: u16) -> Origin {
+        Origin { scheme: Scheme::Http, host: host.to_owned(), port }
+    }
+
+    /// A request to continue a tunnel.
+    fn connect(passed: bool) -> Connect {
+        let resume = Asked::Continue { id: SessionId([7; 16]), delivered: 3, n: 1, mac: [9; MAC], passed };
+        let target = Ok(VpsRef::Id(TaskId::parse("42").unwrap()));
+        Connect {
+            target,
+            as_sent: "42:22".to_owned(),
+            token: Some(Token::new("sekrit").unwrap()),
+            resume: Some(resume),
+        }
+    }
+
+    /// A gateway that gives this answer to one request, and the head of that request.
+    async fn gateway(answer: Vec<u8>) -> (Origin, JoinHandle<Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = origin("127.0.0.1", listener.local_addr().unwrap().port());
+        let head = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            // The header of a proxy, which is longer than this, begins like an end.
+            while head.len() < 16 || !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(&answer).await.unwrap();
+            head
+        });
+        (origin, head)
+    }
+
+    fn over() -> Refusal {
+        Refusal::SessionOver(Some("no gateway of this cluster has it".to_owned()))
+    }
+
+    #[tokio::test]
+    async fn the_gateway_that_is_asked_decides_about_its_session() {
+        let refused = |refusal| answer::refused(&refusal, "42");
+        let busy = || Refusal::Limit("the gateway that may have the session is busy".to_owned());
+        let mismatch = || Refusal::SessionMismatch("the gateway that has the session refuses");
+        for (answer, expected) in [
+            (answer::established(Answered::Continued(7)), Ok(7)),
+            (refused(Refusal::TokenNeeded), Err(Refusal::TokenNeeded)),
+            (refused(Refusal::NotAllowed), Err(Refusal::NotAllowed)),
+            (refused(Refusal::SessionMismatch("x")), Err(mismatch())),
+            (refused(Refusal::Limit("x".to_owned())), Err(busy())),
+            (answer::over(&Refusal::SessionOver(None), "42"), Err(over())),
+            (refused(Refusal::HostDown("x".to_owned())), Err(over())),
+            // It is an older gateway, or none.
+            (answer::ESTABLISHED.to_vec(), Err(over())),
+            (b"SSH-2.0-x\r\n".to_vec(), Err(over())),
+        ] {
+            let said = answer.escape_ascii().to_string();
+            let (origin, head) = gateway(answer).await;
+            let found = Peers::new(vec![origin.clone()], true).holder(&connect(false), FROM).await;
+            let found = found.map(|holder| {
+                assert_eq!(holder.name, origin.authority());
+                holder.delivered
+            });
+            assert_eq!(found, expected, "{said}");
+            // It learns who the client is, and passes the question on to nobody.
+            let head = head.await.unwrap();
+            let Step::Done(Ok(from), eaten) = proxy_protocol::read(&head) else { panic!("{head:?}") };
+            assert_eq!(from, Some(FROM));
+            let Step::Done(Ok(request), _) = request::read(&head[eaten..], MaxSize::DEFAULT, &[]) else {
+                panic!("{head:?}")
+            };
+            assert_eq!(request, Request::Connect(connect(true)));
+        }
+    }
+
+    #[tokio::test]
+    async fn of_several_gateways_the_one_that_has_the_session_counts() {
+        let holds = || answer::established(Answered::Continued(7));
+        let [unknown, refuses] =
+            [Refusal::SessionOver(None), Refusal::NotAllowed].map(|refusal| answer::refused(&refusal, "42"));
+        for (answers, expected) in [
+            ([unknown.clone(), holds()], Ok(7)),
+            ([holds(), refuses.clone()], Ok(7)),
+            ([refuses, unknown.clone()], Err(Refusal::NotAllowed)),
+            ([unknown.clone(), unknown], Err(over())),
+        ] {
+            let mut origins = Vec::new();
+            for answer in answers {
+                origins.push(gateway(answer).await.0);
+            }
+            let peers = Peers::new(origins, false);
+            let found = peers.holder(&connect(false), FROM).await;
+            assert_eq!(found.map(|holder| holder.delivered), expected);
+            // A client that was passed on already is passed on to nobody.
+            let found = peers.holder(&connect(true), FROM).await;
+            assert_eq!(found.err(), Some(Refusal::SessionOver(None)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_of_the_cluster_is_known_by_its_addresses() {
+        let resolver = Resolver::asking(|host| match host {
+            "gw2" => Ok(["10.0.0.2", "fd00::2"].map(|ip| ip.parse().unwrap()).to_vec()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        });
+        let peers = Peers::new(["10.0.0.1", "gone", "gw2"].map(|host| origin(host, 8002)).to_vec(), false);
+        assert!(peers.are_there());
+        for (ip, expected) in [("10.0.0.1", true), ("10.0.0.2", true), ("fd00::2", true), ("10.0.0.3", false)] {
+            assert_eq!(peers.have(ip.parse().unwrap(), &resolver).await, expected, "{ip}");
+        }
+        let alone = Peers::new(Vec::new(), false);
+        assert!(!alone.are_there() && !alone.have(FROM.ip(), &resolver).await);
+    }
+}

@@ -197,3 +197,82 @@ impl Upstreams {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Client;
+    use crate::api::fake_host::FakeHost;
+    use crate::gateway::carry::session::Sessions;
+    use crate::gateway::carry::session::tests::tunnel;
+    use crate::gateway::decide::directory::HostDirectory;
+    use crate::gateway::decide::rules::Sources;
+    use crate::gateway::limits::{Limits, Wanted};
+    use crate::gateway::words::session::Transport;
+    use crate::secret::Token;
+    use serde_json::json;
+
+    fn upstreams(host: &FakeHost) -> Upstreams {
+        let host = HostDirectory::new(Client::new(&host.base, None).unwrap(), Duration::ZERO);
+        Upstreams {
+            directory: Arc::new(Directory::Host(Box::new(host))),
+            resolver: Resolver::of_the_system(),
+            rules: Arc::new(RuleBook::open(Sources::default()).unwrap()),
+            tunnels: Arc::clone(&Limits::of(&Wanted::default()).tunnels),
+            records: Records::default(),
+            own_ports: Vec::new(),
+            host_ssh_proxy: [8012, 8002],
+        }
+    }
+
+    /// What a Host does when it is asked again.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum State {
+        HasUsers,
+        HasNone,
+        Fails,
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_is_continued_by_its_own_user_alone_and_while_the_host_fails() {
+        let host = FakeHost::start().await;
+        let off = json!({ "detail": "Authentication is not enabled on this server" });
+        let task = json!({ "task_id": "7323718749301768192", "task_type": "vps", "status": "running", "ssh_port": 22,
+                           "assigned_node": "n" });
+        for (state, token, user, expected) in [
+            (State::HasUsers, "alice", Some("alice"), Ok(())),
+            (State::HasUsers, "bob", Some("alice"), Err(Refusal::NotAllowed)),
+            (State::HasUsers, "bob", None, Err(Refusal::NotAllowed)),
+            (State::HasUsers, "wrong", Some("alice"), Err(Refusal::TokenNeeded)),
+            (State::HasNone, "alice", None, Ok(())),
+            (State::HasNone, "alice", Some("alice"), Ok(())),
+            (State::Fails, "alice", Some("alice"), Ok(())),
+            (State::Fails, "bob", Some("alice"), Ok(())),
+        ] {
+            host.forget();
+            host.on("/api/status/7323718749301768192", 200, &task).on(
+                "/api/nodes",
+                200,
+                json!([{ "hostname": "n", "url": "http://10.0.0.7:8001", "status": "online" }]),
+            );
+            match state {
+                State::HasUsers => {
+                    host.on("/api/auth/me", 200, json!({ "id": -1, "username": "_anonymous", "role": "anony" }));
+                    for name in ["alice", "bob"] {
+                        host.on_with(name, "/api/auth/me", 200, json!({ "username": name, "role": "user" }));
+                    }
+                }
+                State::HasNone => drop(host.on("/api/auth/me", 503, &off)),
+                State::Fails => host.forget_and_answer_all(500, "Internal Server Error"),
+            }
+            let upstreams = upstreams(&host);
+            let session = tunnel(&Arc::new(Sessions::default()), user);
+            let client = "10.0.0.9:51234".parse().unwrap();
+            let mut attempt = Attempt::new(&upstreams.records, client, Transport::Tcp);
+            let token = Some(Token::new(token).unwrap());
+            let connect = Connect { target: Err(Refusal::NotFound), as_sent: String::new(), token, resume: None };
+            let result = upstreams.may_continue(&connect, &session, &mut attempt).await;
+            assert_eq!(result, expected, "{state:?} {:?} {user:?}", connect.token);
+        }
+    }
+}

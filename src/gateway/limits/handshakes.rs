@@ -243,6 +243,8 @@ mod tests {
         assert!(!is_ready(second.dropped()));
         let mut fourth = enter(&handshakes, "10.0.0.4").unwrap();
         assert!(is_ready(second.dropped()) && !is_ready(first.dropped()) && !is_ready(third.dropped()));
+        let met = [third.take_met(), fourth.take_met(), fourth.take_met()].map(|met| met.map(Full::option));
+        assert_eq!(met, [None, Some("--max-handshakes"), None]);
         third.note_request(ONE).unwrap();
         fourth.note_request(ONE).unwrap();
         let full = enter(&handshakes, "10.0.0.5").err().unwrap();
@@ -308,8 +310,9 @@ mod tests {
         let dropped = attackers.each_ref().map(|all| all.iter().filter(|one| is_ready(one.dropped())).count());
         assert_eq!(dropped, [3, 1]);
         drop(attackers);
-        // Among clients with small parts, the oldest makes room.
-        let small: Vec<_> = (20..31).map(|n| enter(&handshakes, &format!("10.0.0.{n}")).unwrap()).collect();
+        // Among clients with small parts, the oldest makes room. Two of 16 are a small part.
+        let numbers = (20..30).chain([20]);
+        let small: Vec<_> = numbers.map(|n| enter(&handshakes, &format!("10.0.0.{n}")).unwrap()).collect();
         assert_eq!(used(&handshakes)[0], 16);
         let newest = enter(&handshakes, "10.0.0.40").unwrap();
         assert!(is_ready(user.dropped()) && small.iter().chain([&newest]).all(|one| !is_ready(one.dropped())));

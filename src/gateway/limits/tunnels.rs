@@ -126,6 +126,7 @@ mod tests {
     #[test]
     fn each_limit_refuses_by_itself_and_a_dropped_permit_frees_its_place() {
         let tunnels = Arc::new(Tunnels::new(4, 2, 2));
+        assert_eq!(tunnels.most(), 4);
         let admit = |from: &str, user: Option<&str>| tunnels.admit(ip(from), user.map(Arc::from));
         let (a, b) = (admit("10.0.0.1", None).unwrap(), admit("10.0.0.1", Some("ann")).unwrap());
         let refused = |from, user| match admit(from, user).err().unwrap().refusal() {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::handshake::proxy_protocol::tests::header;
 use decide::networks::network;
+use front::certificates::tests::Scene as Certified;
 
 impl Running {
     async fn with_handshakes(host: &FakeHost, handshakes: u32) -> Self {
@@ -39,6 +40,70 @@ async fn a_silent_client_that_makes_room_is_told_so_in_its_protocol() {
         assert!(answer.starts_with(expected), "{start:?}: {answer}");
         shows(&gateway, &format!("{limit} {turned_away}")).await;
         shows(&gateway, "kohakuriver_gateway_handshakes 0").await;
+    }
+    let said = gateway.heard.messages();
+    assert_eq!(
+        said.matches("has too many connections that ask for a tunnel: its oldest makes room").count(),
+        1,
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_takes_long_makes_room_and_its_client_is_told_so() {
+    let sessions = "GET /sessions HTTP/1.1\r\nAuthorization: Bearer me\r\n\r\n";
+    for (request, why) in [
+        (&*connect(&format!("{ID}:22")), "others wait, and neither the Host nor the VPS has answered"),
+        (sessions, "others wait, and the answer takes time"),
+    ] {
+        let host = host(1, json!({})).await;
+        let (base, asked, _release) = held(&host).await;
+        let wanted = Wanted { handshakes: 1, ..Wanted::default() };
+        let terms = Terms { limits: Arc::new(Limits::of(&wanted)), ..terms() };
+        let gateway = Running::on(directory_of(&base), terms).await;
+        let mut waiting = gateway.send(request.as_bytes()).await;
+        timeout(PATIENCE, asked).await.expect("the Host is not asked").unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_millis(1001)).await;
+        tokio::time::resume();
+        assert_eq!(gateway.ask("REQUEST_TUNNEL x\n").await, "ERROR Invalid task ID format.\n");
+        let answer = rest(&mut waiting).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(why), "{answer}");
+        assert!(answer.contains("\r\nRetry-After: 2\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_or_too_slow_counts_against_its_limit() {
+    let host = host(1, json!({})).await;
+    let wanted = Wanted { head_bytes: 1024, head_fields: 10, ..Wanted::default() };
+    for (wanted, rest, name) in [
+        (wanted, format!("X: {}", "x".repeat(1024)), "head-bytes"),
+        (wanted, "X: y\r\n".repeat(11) + "\r\n", "head-fields"),
+        (Wanted { head_seconds: 0, ..wanted }, String::new(), "head-seconds"),
+    ] {
+        let limits = Arc::new(Limits::of(&wanted));
+        let terms = Terms { limits: Arc::clone(&limits), ..terms() };
+        let gateway = Running::on(directory_of(&host.base), terms).await;
+        let answer = gateway.ask(&format!("CONNECT 42:22 HTTP/1.1\r\n{rest}")).await;
+        let met: Vec<_> = limits.all().map(|limit| (limit.name, limit.met)).filter(|(_, met)| *met > 0).collect();
+        assert_eq!(met, [(name, 1)], "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_tls_port_serves_the_host_api_where_that_is_asked_for() {
+    let (host, scene) = (host(1, json!({})).await, Certified::new());
+    for api_proxy in [true, false] {
+        let terms = Terms { certificates: Some(scene.open(false)), api_proxy, ..terms() };
+        let gateway = Running::on(directory_of(&host.base), terms).await;
+        let socket = TcpStream::connect(gateway.tls.unwrap()).await.unwrap();
+        let mut client = shake_hands(socket, &scene.authority.client()).await;
+        client.write_all(b"GET /api/nodes HTTP/1.1\r\nHost: gpu.example\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, client.read_to_string(&mut answer)).await.expect("no end comes").unwrap();
+        assert!(answer.starts_with(if api_proxy { "HTTP/1.1 200 " } else { "HTTP/1.1 400 " }), "{answer}");
+        assert_eq!(answer.contains("node-up"), api_proxy, "{answer}");
     }
 }
 

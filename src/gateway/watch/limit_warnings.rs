@@ -106,6 +106,7 @@ mod tests {
     #[test]
     fn a_warning_names_the_source_of_the_number_and_what_helps() {
         let from = "10.0.0.1".parse().unwrap();
+        let of_user = "WARN the user bob has all tunnels that it may have: new ones are refused";
         let of_client = "WARN the client 10.0.0.1 has all tunnels that it may have: new ones are refused";
         let list = "`kohakuriver vps sessions --admin 127.0.0.1:8003` lists them, and with `--end ID` it ends one; or ";
         for (scope, set_by, expected) in [
@@ -126,6 +127,14 @@ mod tests {
                 ),
             ),
             (
+                Scope::User,
+                SetBy::Option,
+                format!(
+                    "{of_user} cause=\"--max-tunnels-per-user allows 16\" hint=\"{list}raise --max-tunnels-per-user \
+                     above 16\"\n"
+                ),
+            ),
+            (
                 Scope::Client,
                 SetBy::Option,
                 format!(
@@ -138,7 +147,7 @@ mod tests {
             let notices = Notices::to(heard.clone());
             notices.note_admin("127.0.0.1:8003".to_owned());
             let full = Full { places: Places::Tunnels(scope), most: Most { number: 16, set_by } };
-            notices.warn_full(full, from, None, || Some(("the user ann".to_owned(), 9)));
+            notices.warn_full(full, from, Some("bob"), || Some(("the user ann".to_owned(), 9)));
             let text = heard.text();
             assert_eq!(text.split_once("Z ").unwrap().1.trim_start(), expected);
         }
@@ -146,5 +155,11 @@ mod tests {
         let heard = Heard::default();
         Notices::to(heard.clone()).warn_too_many_parked("the user ann", 2);
         assert!(heard.text().ends_with("hint=\"raise --max-parked-per-user above 2\"\n"), "{}", heard.text());
+        let heard = Heard::default();
+        let notices = Notices::to(heard.clone());
+        (0..2).for_each(|_| notices.warn_replay_memory(256));
+        let text = heard.messages();
+        assert!(text.starts_with("bytes that may have to be sent again fill their memory: "), "{text}");
+        assert_eq!(text.matches("--max-replay-memory allows 256 MiB").count(), 1, "{text}");
     }
 }

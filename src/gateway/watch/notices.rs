@@ -268,6 +268,7 @@ impl Write for Sink {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::gateway::tests::PATIENCE;
 
     /// A sink that keeps what was written.
     #[derive(Clone, Default)]
@@ -311,6 +312,8 @@ pub(crate) mod tests {
                 .warn_limited(RateLimitKey::Accept, &Failure::new(format!("a{n}")).cause("b\x1b").cause("c").hint("d"));
         }
         notices.warn_limited(RateLimitKey::Inventory, &Failure::new("e"));
+        // A warning with another key in between changes nothing.
+        notices.warn_limited(RateLimitKey::Accept, &Failure::new("a3"));
         notices.say("listening");
         let text = heard.text();
         let lines: Vec<_> =
@@ -363,6 +366,26 @@ pub(crate) mod tests {
         let message = line["message"].as_str().unwrap();
         assert!(line["level"] == "ERROR" && message.ends_with(": of two lines"), "{line}");
         assert!(message.starts_with("thread worker panicked at src/gateway/watch/notices.rs:"), "{line}");
+    }
+
+    #[test]
+    fn the_end_waits_for_lines_that_are_not_written_yet() {
+        let heard = Heard::default();
+        let sink = heard.clone();
+        // After its first line, it writes nothing more by itself as long as the test runs.
+        let rest = Duration::from_secs(3600);
+        let open = move || Ok(Box::new(sink.clone()) as Box<dyn Write + Send>);
+        let outlet = Outlet::start("test", rest, Box::new(open), Box::new(|_, _| {})).unwrap();
+        let notices = Notices::through(Sink::Queued(Arc::new(outlet)), LogLevel::Info, LogFormat::Text);
+        notices.say("first");
+        let begun = Instant::now();
+        while heard.text().is_empty() {
+            assert!(begun.elapsed() < PATIENCE, "nothing is written");
+            std::thread::yield_now();
+        }
+        notices.say("last");
+        notices.finish(PATIENCE);
+        assert_eq!(heard.messages(), "first\nlast\n");
     }
 
     #[test]

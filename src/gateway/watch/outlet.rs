@@ -253,8 +253,10 @@ mod tests {
         for n in 0..100 {
             outlet.push(format!("{n}\n").as_bytes());
         }
-        assert!(batches.try_recv().is_err(), "the thread doesn't rest");
+        let rested = batches.recv_timeout(Duration::from_millis(50));
+        assert!(rested.is_err(), "the thread doesn't rest: {rested:?}");
         outlet.finish(PATIENCE);
+        assert!(!lock(&outlet.0.queue).is_urgent(), "the thread never rests again");
         assert_eq!(batches.try_recv().unwrap(), (0..100).map(|n| format!("{n}\n")).collect::<String>());
         outlet.push(b"last\n");
         drop(outlet);

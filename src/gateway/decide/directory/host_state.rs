@@ -206,6 +206,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_host_that_is_gone_is_checked_more_often() {
+        for (is_there, pause) in [(true, PAUSE), (false, PAUSE_WHILE_GONE)] {
+            let checks = RefCell::new(Vec::new());
+            let check = || async {
+                checks.borrow_mut().push(tokio::time::Instant::now());
+                if is_there { Ok(()) } else { Err(fails()) }
+            };
+            let state = HostState::default();
+            assert!(timeout(pause * 5 / 2, state.watch("http://h", Duration::ZERO, check)).await.is_err());
+            let apart: Vec<_> = checks.borrow().windows(2).map(|two| (two[1] - two[0]).as_secs()).collect();
+            assert_eq!(apart, [pause.as_secs(); 2]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_host_that_fails_look_ups_alone_is_not_gone() {
         let heard = heard(&[true, true, true, true]).await;
         assert_eq!(heard.len(), 1, "{heard:?}");

@@ -32,6 +32,8 @@ mod tests {
     use super::*;
     use crate::settings::Pins;
     use crate::tls::Fault;
+    use crate::tls::tests::Authority;
+    use std::path::Path;
 
     #[test]
     fn hints_name_what_counts() {
@@ -51,5 +53,15 @@ mod tests {
             assert!(hint(false, &fault).contains(by_setting), "{}", hint(false, &fault));
         }
         assert_eq!(with_hint(Failure::new("x"), true).advice(), None);
+    }
+
+    #[test]
+    fn a_file_of_cas_that_can_not_be_used_is_a_failure() {
+        let authority = Authority::new();
+        let check = |file: &Path| check(&Trust { ca_file: Some(file.to_owned()), ..Trust::default() }, true);
+        assert!(check(&authority.file()).is_ok());
+        let absent = authority.file().with_extension("absent");
+        let text = check(&absent).unwrap_err().render("p");
+        assert!(text.contains(&absent.display().to_string()), "{text}");
     }
 }

@@ -10,10 +10,15 @@ use std::time::SystemTime;
 
 /// An audit log, and what is written into it.
 pub(crate) fn audit() -> (Audit, Heard) {
+    audit_that_rests(REST)
+}
+
+/// The same, which gathers lines for so long.
+pub(crate) fn audit_that_rests(rest: Duration) -> (Audit, Heard) {
     let heard = Heard::default();
     let sink = heard.clone();
     let open: Open = Box::new(move || Ok(Box::new(sink.clone())));
-    (Audit(Some(Arc::new(Outlet::start("test", REST, open, Box::new(|_, _| {})).unwrap()))), heard)
+    (Audit(Some(Arc::new(Outlet::start("test", rest, open, Box::new(|_, _| {})).unwrap()))), heard)
 }
 
 /// The lines so far, without their times.
@@ -52,6 +57,33 @@ fn a_tunnel_has_a_line_when_it_opens_and_when_it_closes() {
     assert_eq!(lines[..2], [opened, closed]);
     assert_eq!((&lines[2]["user"], &lines[3]["reason"], lines.len()), (&Value::Null, &json!("fault"), 4));
     assert!(heard.text().starts_with("{\"time\":\""), "{}", heard.text());
+}
+
+#[test]
+fn a_tunnel_has_a_line_each_time_its_client_goes_or_comes_or_its_process_changes() {
+    let (audit, heard) = audit();
+    let sessions = Arc::new(Sessions::new(0, Records::default()));
+    let session = tunnel(&sessions, Some("alice"));
+    audit.parked(&session);
+    let away = session.change_away(|away| {
+        away.client = "10.0.0.8:7".parse().unwrap();
+        away.moves += 1;
+    });
+    audit.resumed(&session, away);
+    // It goes from where it came last.
+    audit.parked(&session);
+    audit.handed_over(&session);
+    let lines = lines(&audit, &heard);
+    let told: Vec<_> = lines.iter().map(|line| (&line["event"], &line["client"], &line["moves"])).collect();
+    let expected = [
+        ("parked", "10.0.0.9:51234", Value::Null),
+        ("resumed", "10.0.0.8:7", json!(1)),
+        ("parked", "10.0.0.8:7", Value::Null),
+        ("handed-over", "10.0.0.9:51234", Value::Null),
+    ];
+    let expected = expected.map(|(event, client, moves)| (json!(event), json!(client), moves));
+    assert!(told.into_iter().eq(expected.iter().map(|(event, client, moves)| (event, client, moves))), "{lines:?}");
+    assert!(lines.iter().all(|line| line["user"] == "alice" && line["session"] == 1), "{lines:?}");
 }
 
 #[test]

@@ -69,6 +69,9 @@ fn every_count_is_on_the_page() {
     metrics.turned_away.add(4);
     metrics.audit_lost.add(5);
     metrics.log_lost.add(6);
+    metrics.replay_bytes.set(9);
+    metrics.replay_bytes.set(7);
+    [204, 204, 599].into_iter().for_each(|status| metrics.count_session_request(status));
     metrics.setup.observe(Duration::from_secs(2));
     metrics.life.observe(Duration::from_secs(3));
     let limits = Limits::of(&Wanted { tunnels: 1, ..Wanted::default() });
@@ -98,6 +101,10 @@ fn every_count_is_on_the_page() {
         ("connections_turned_away_total", 4.0),
         ("log_lines_lost_total{log=\"audit\"}", 5.0),
         ("log_lines_lost_total{log=\"messages\"}", 6.0),
+        ("replay_bytes", 7.0),
+        ("session_requests_total{code=\"200\"}", 0.0),
+        ("session_requests_total{code=\"204\"}", 2.0),
+        ("session_requests_total{code=\"other\"}", 1.0),
         ("setup_seconds_sum", 2.0),
         ("tunnel_seconds_sum", 3.0),
         ("host_lookup_seconds_sum", 10.0),
@@ -130,7 +137,10 @@ fn what_others_know_is_on_the_page_and_a_user_is_no_label_of_another() {
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_072_353);
     let beside = Beside {
         host_is_up: Some(false),
-        certificates: vec![("/etc/a\"b.pem".to_owned(), until)],
+        certificates: vec![
+            ("/etc/a\"b.pem".to_owned(), until),
+            ("old.pem".to_owned(), SystemTime::UNIX_EPOCH - Duration::from_secs(5)),
+        ],
         users: Some(vec![user(Some("a\"} 7\nx"), 3), user(None, 4)]),
     };
     let limits = Limits::of(&Wanted::default());
@@ -138,6 +148,7 @@ fn what_others_know_is_on_the_page_and_a_user_is_no_label_of_another() {
     for (name, expected) in [
         ("host_api_up", 0.0),
         ("certificate_expiry_timestamp_seconds{file=\"/etc/a\\\"b.pem\"}", 1_764_072_353.0),
+        ("certificate_expiry_timestamp_seconds{file=\"old.pem\"}", -5.0),
         ("user_tunnels{user=\"a\\\"} 7\\nx\"}", 3.0),
         ("user_tunnels{user=\"\"}", 4.0),
         ("user_tunnel_bytes_total{user=\"\",direction=\"up\"}", 1.0),

@@ -4,6 +4,9 @@ use super::*;
 use crate::api::fake_host::FakeHost;
 use crate::gateway::decide::directory::Directory;
 use crate::gateway::limits::tests::poll;
+use crate::gateway::tests::PATIENCE;
+use crate::gateway::watch::notices::Notices;
+use crate::gateway::watch::notices::tests::Heard;
 use crate::target::TaskId;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -392,6 +395,32 @@ async fn a_host_is_ready_while_it_answers() {
     host.forget_and_answer_all(0, "");
     let why = directory.ready().await.unwrap_err();
     assert!(why.contains("gave no answer within 5 s"), "{why}");
+}
+
+#[tokio::test]
+async fn the_admin_hears_of_a_host_that_is_gone_and_the_page_shows_why() {
+    let host = FakeHost::start().await;
+    host.forget_and_answer_all(500, "Internal Server Error");
+    let heard = Heard::default();
+    let state = HostState::new(Notices::to(heard.clone()), true);
+    let watched = HostDirectory::new(Client::new(&host.base, None).unwrap(), STALE).telling(state);
+    let directory = Directory::Host(Box::new(watched));
+    let Directory::Host(watched) = &directory else { panic!("no Host") };
+    let checked = async {
+        loop {
+            let checked = watched.checked().await;
+            if checked.asked.is_some() {
+                break checked;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let checked = tokio::select! {
+        () = directory.watch() => panic!("nobody watches"),
+        checked = timeout(PATIENCE, checked) => checked.expect("nothing is found"),
+    };
+    assert!(checked.answered.is_none() && checked.why.is_some_and(|why| why.contains("answered 500")));
+    assert!(heard.messages().contains("can't be used: it decides on new tunnels"), "{}", heard.text());
 }
 
 #[test]
