@@ -363,7 +363,7 @@ mod tests {
             if connect.target.is_err()));
     }
 
-    /// What a client is heard to ask for.
+    /// The request of a client.
     async fn incoming(client: &mut Client, has_api: bool) -> Incoming {
         super::read(client, &mut Vec::new(), PEER, false, &heads(), &[], has_api).await.1
     }

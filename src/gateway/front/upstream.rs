@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    /// What a Host does when it is asked again.
+    /// The state of a Host that is asked again.
     #[derive(Clone, Copy, PartialEq, Debug)]
     enum State {
         HasUsers,
