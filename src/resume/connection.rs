@@ -165,8 +165,8 @@ impl<S: Supply> Resumable<S> {
         self.link.cut();
         // It may wait for minutes, and keeps memory only for the bytes that it has.
         self.link.tidy();
-        self.note_memory();
         (self.early, self.unread, self.unread_from) = (Vec::new(), Vec::new(), 0);
+        self.note_memory();
         self.acknowledge_at = None;
         let now = Instant::now();
         let is_orphan = self.role == Role::Gateway && !self.link.was_acknowledged();
@@ -602,4 +602,4 @@ impl<S: Supply> Drop for Resumable<S> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

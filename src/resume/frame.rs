@@ -186,8 +186,24 @@ mod tests {
         }
         assert_eq!(data_header(MOST_DATA), [0, 1, 0, 0]);
         assert_eq!(data_header(3), [0, 0, 0, 3]);
+        assert_eq!(Reader::default().read(&data_header(3)), Ok((Next::Incomplete, HEADER)));
         let other = Control::Reset(Reason::Other);
         assert_eq!(Reader::default().read(&[4, 0, 0, 1, 200]), Ok((Next::Control(other), 5)));
+    }
+
+    /// A read of more would take bytes of the stream along, and one of nothing would look like the end.
+    #[test]
+    fn so_much_is_missing_as_completes_the_start_of_a_frame() {
+        for control in [Control::Ack(7), Control::Eof, Control::Ping, Control::Reset(Reason::Idle)] {
+            let mut wire = Vec::new();
+            control.write(&mut wire);
+            for length in 0..wire.len() {
+                let mut reader = Reader::default();
+                assert_eq!(reader.read(&wire[..length]), Ok((Next::Incomplete, length)));
+                let frame = if length < HEADER { HEADER } else { wire.len() };
+                assert_eq!(reader.missing(), frame - length, "{control:?} after {length} bytes");
+            }
+        }
     }
 
     #[test]

@@ -519,6 +519,41 @@ mod tests {
     }
 
     #[test]
+    fn a_head_goes_before_all_frames_and_what_is_taken_meanwhile_in_one() {
+        let mut link = Link::behind(b"head".to_vec());
+        for bytes in [b"x", b"y"] {
+            assert_eq!(link.take(bytes, WINDOW), 1);
+        }
+        assert_eq!(link.unsent(), b"head");
+        link.note_sent(4);
+        assert_eq!(link.unsent(), [0, 0, 0, 2, b'x', b'y']);
+        assert_eq!(link.missing(), 4);
+    }
+
+    #[test]
+    fn a_tunnel_is_done_once_both_ends_were_delivered_and_is_so_in_another_process() {
+        let mut pair = Pair::new([1, 1]);
+        let all = usize::MAX;
+        let (sends, receives) = (|end| [Step::Send(end, all), Step::Send(end, all)], |end| Step::Receive(end, all));
+        let first = [Step::Take(0, all)].into_iter().chain(sends(0)).chain([receives(1), Step::Deliver(1, all)]);
+        let second = [Step::Acknowledge(1), Step::Take(1, all)].into_iter().chain(sends(1)).chain(sends(1));
+        for step in first.chain(second).chain([receives(0)]) {
+            pair.step(&step);
+        }
+        let link = &mut pair.ends[0].link;
+        // The last byte and the end.
+        assert_eq!((link.undelivered(), link.is_done()), (2, false));
+        link.note_delivered(1);
+        assert_eq!((link.undelivered(), link.is_done()), (1, false));
+        link.note_end_delivered();
+        assert_eq!((link.undelivered(), link.is_done()), (0, true));
+        let packed = link.pack();
+        let mut unpacked = Link::unpack(&packed);
+        assert!(unpacked.is_done() && !unpacked.has_unsent() && !unpacked.owes_acknowledgement());
+        assert_eq!(unpacked.pack(), packed);
+    }
+
+    #[test]
     fn questions_without_end_take_no_memory() {
         let mut link = Link::default();
         for _ in 0..1_000 {

@@ -36,6 +36,8 @@ mod replay;
 mod supply;
 
 pub use connection::Resumable;
+#[cfg(all(test, feature = "gateway"))]
+pub(crate) use connection::tests::Scripted;
 pub use frame::Malformed;
 pub use key::{Exchange, Key, MAC, Mac, PUBLIC, Public, SessionId};
 #[cfg(feature = "gateway")]

@@ -208,3 +208,21 @@ impl Replay {
         *self = Self::starting_at(end);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_empty_blocks_are_kept_for_new_bytes_and_no_more() {
+        let mut replay = Replay::default();
+        let bytes = vec![7; (MOST_SPARE + 2) * MOST_DATA];
+        assert_eq!(replay.take(&bytes, usize::MAX), bytes.len());
+        while replay.has_unsent() {
+            let length = replay.unsent().len();
+            replay.note_sent(length);
+        }
+        replay.acknowledge(replay.end());
+        assert_eq!((replay.spare.len(), replay.cost()), (MOST_SPARE, 0));
+    }
+}

@@ -368,3 +368,6 @@ impl Slot {
         self.all.note_memory(before, 0);
     }
 }
+
+#[cfg(test)]
+mod tests;

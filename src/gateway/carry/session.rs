@@ -211,6 +211,8 @@ pub(crate) mod tests {
         first.close(Ending::Complete);
         assert_eq!(ids(), [2]);
         drop(second);
+        // Another process has it.
+        tunnel(&sessions, None).hand_over();
         assert!(ids().is_empty());
         let closed = |ending| sessions.records.metrics.closed(ending).value();
         assert_eq!((closed(Ending::Complete), closed(Ending::Fault), closed(Ending::Idle)), (1, 1, 0));

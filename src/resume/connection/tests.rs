@@ -1,5 +1,7 @@
 //! Two ends of a resumable tunnel against each other, over connections that break.
 
+mod pressure;
+
 use super::*;
 use crate::resume::Answers;
 use std::collections::VecDeque;
@@ -14,17 +16,19 @@ const IDLE_ROUNDS: usize = 1_000;
 
 /// Bytes from the test for an end, and from that end for the test.
 #[derive(Default)]
-struct Script {
-    news: VecDeque<Supplied>,
+pub(crate) struct Script {
+    pub(crate) news: VecDeque<Supplied>,
     wants: Option<Want>,
     started: Option<u64>,
     ended: Option<Reason>,
     /// Memory is short.
     is_short: bool,
+    /// The memory that the end says it takes.
+    told: Vec<usize>,
 }
 
 #[derive(Clone, Default)]
-struct Scripted(Arc<Mutex<Script>>);
+pub(crate) struct Scripted(pub(crate) Arc<Mutex<Script>>);
 
 impl Supply for Scripted {
     fn want(&mut self, want: Want, _: Instant) {
@@ -39,8 +43,10 @@ impl Supply for Scripted {
         self.0.lock().unwrap().started = Some(delivered);
     }
 
-    fn note_memory(&mut self, _: usize) -> usize {
-        if self.0.lock().unwrap().is_short { WINDOW / 4 } else { MOST_WINDOW }
+    fn note_memory(&mut self, bytes: usize) -> usize {
+        let mut script = self.0.lock().unwrap();
+        script.told.push(bytes);
+        if script.is_short { WINDOW / 4 } else { MOST_WINDOW }
     }
 
     #[cfg(feature = "gateway")]
@@ -262,8 +268,10 @@ fn memory_is_kept_for_further_bytes_and_given_back_when_none_come() {
     // A few typed bytes are not worth it.
     acknowledged(&mut client, 1);
     assert_eq!((client.link.spare(), client.tidy_at), (0, None));
+    let before = Instant::now();
     acknowledged(&mut client, 100_000);
     let tidy_at = client.tidy_at;
+    assert!((before + TIDY_AFTER..=Instant::now() + TIDY_AFTER).contains(&tidy_at.unwrap()));
     for _ in 0..3 {
         let kept = client.link.spare();
         assert!((100_000..=256 * 1024).contains(&kept) && client.told > 0, "{kept} bytes are kept");

@@ -235,6 +235,7 @@ impl Side {
 mod tests {
     use super::*;
     use crate::carrier::tests::{ReadAhead, Scripted, connection};
+    use crate::resume::{Fresh, Resumable, Role, Scripted as Source, SessionOver, Supplied};
     use crate::sys::AsFd;
     use mio::{Events, Poll};
     use std::io::Write;
@@ -253,9 +254,23 @@ mod tests {
 
     impl Rig {
         fn new() -> Self {
-            let (ours, peer) = connection();
+            Self::of(connection(), |ours| Box::new(ours))
+        }
+
+        /// The same of a carrier that outlives its connection, and what that one gets from the test.
+        fn lasting() -> (Self, Source) {
+            let source = Source::default();
+            let supply = source.clone();
+            let (ours, peer) = sys::socket_pair().unwrap();
+            let rig = Self::of((ours.into(), peer.into()), |ours| {
+                Box::new(Resumable::new(Role::Gateway, Box::new(ours), Vec::new(), Vec::new(), LIMIT, supply))
+            });
+            (rig, source)
+        }
+
+        fn of((ours, peer): (TcpStream, TcpStream), carrier: impl FnOnce(TcpStream) -> Box<dyn Carrier>) -> Self {
             let (poll, socket) = (Poll::new().unwrap(), ours.try_clone().unwrap());
-            let side = Side::new(Box::new(ours));
+            let side = Side::new(carrier(ours));
             side.register(poll.registry(), Token(0)).unwrap();
             Self { poll, side, socket, peer }
         }
@@ -386,6 +401,54 @@ mod tests {
             side.readable
         };
         assert_eq!([E::WouldBlock, E::Interrupted, E::ConnectionReset].map(failing), [false, true, true]);
+    }
+
+    #[test]
+    fn what_arrives_may_bring_bytes_and_room_to_a_carrier_that_outlives_its_connection() {
+        let (mut rig, _source) = Rig::lasting();
+        (rig.side.readable, rig.side.writable) = (false, false);
+        rig.until(|side| side.writable);
+        assert!(!rig.side.readable);
+        // No event tells of room in its connection now.
+        while rig.socket.send(&[7; 64 * 1024]).is_ok() {}
+        rig.side.writable = false;
+        rig.peer.write_all(b"x").unwrap();
+        rig.until(|side| side.readable);
+        assert!(rig.side.writable);
+        // The end of its connection is not the end of its stream.
+        rig.side.readable = false;
+        rig.peer = connection().1;
+        rig.until(|side| side.readable);
+        assert!(!rig.side.ended && !rig.side.is_lost() && !rig.side.is_found_dead());
+    }
+
+    #[test]
+    fn a_carrier_that_has_another_connection_or_has_ended_may_move_bytes_again() {
+        let (mut rig, source) = Rig::lasting();
+        let (carrier, _peer) = connection();
+        let fresh = Fresh { carrier: Box::new(carrier), early: Vec::new(), peer_delivered: 0, answers: None };
+        let now = Instant::now();
+        for (news, is_new, may_move) in [
+            (Supplied::Nothing, false, false),
+            (Supplied::Connection(fresh), true, true),
+            (Supplied::Over(SessionOver::Here(Reason::Stopped)), false, true),
+        ] {
+            assert!(rig.side.acts_at(now).is_some());
+            source.0.lock().unwrap().news.push_back(news);
+            (rig.side.readable, rig.side.writable) = (false, false);
+            assert_eq!(rig.side.act(now), is_new);
+            assert_eq!([rig.side.readable, rig.side.writable], [may_move; 2]);
+        }
+        let mut bare = Rig::new().side;
+        assert!(rig.side.acts_at(now).is_none() && bare.acts_at(now).is_none() && !bare.act(now));
+    }
+
+    #[test]
+    fn only_a_carrier_that_outlives_its_connection_is_packed() {
+        let (mut rig, source) = Rig::lasting();
+        let packed = rig.side.pack().unwrap();
+        let unpacked = Resumable::unpack(Role::Gateway, &packed, Box::new(rig.peer), LIMIT, |_| Some(source));
+        assert!(unpacked.is_ok() && Rig::new().side.pack().is_none());
     }
 
     #[test]

@@ -391,6 +391,7 @@ mod tests {
     use crate::gateway::carry::session::Sessions;
     use crate::gateway::carry::session::tests::tunnel as session;
     use crate::relay::ending::End;
+    use crate::resume::{Resumable, Role, Scripted as Source};
     use crate::sys;
     use crate::sys::AsFd;
     use crate::sys::PollFlags;
@@ -579,6 +580,46 @@ mod tests {
         // The event that told of the room.
         rig.tunnel.client.readable = true;
         assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::Remove(SessionEnding::Complete));
+    }
+
+    /// What was sent to it may be lost with its connection, although its own stream has ended.
+    #[test]
+    fn a_client_that_can_come_again_is_left_once_it_has_told_that_it_has_the_end() {
+        let lasting = |role, socket| {
+            Resumable::new(role, Box::new(socket), Vec::new(), Vec::new(), LAST_LIMIT, Source::default())
+        };
+        let mut rig = Rig::closing_with(|socket| Box::new(lasting(Role::Gateway, socket)));
+        let mut client = lasting(Role::Client, rig.client.try_clone().unwrap());
+        let arrives = |socket: &TcpStream| sys::poll(&mut [sys::entry(socket.as_fd(), PollFlags::IN)], None).unwrap();
+        assert!(arrives(&rig.client));
+        assert_eq!(client.receive(&mut [0]).unwrap(), 0);
+        client.end_writing().unwrap();
+        assert!(matches!(rig.turn(), Next::WaitUntil(_)));
+        // Its acknowledgement is due.
+        client.lasting_mut().unwrap().act(Instant::now() + Duration::from_secs(1));
+        assert!(arrives(&rig.side));
+        assert!(!rig.tunnel.client.act(Instant::now()));
+        assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::Remove(SessionEnding::Complete));
+    }
+
+    #[test]
+    fn a_tunnel_of_another_process_goes_on_where_it_was() {
+        for (ends, is_over, is_closing, vps_has_end) in [
+            ([None; 2], false, false, false),
+            ([Some(End::Complete), None], false, false, true),
+            ([None, Some(End::Complete)], false, false, false),
+            ([Some(End::Complete); 2], true, false, true),
+            ([Some(End::ReceiverLost), Some(End::Complete)], false, true, false),
+        ] {
+            let ((client, _their_client), (vps, _their_vps)) = (connection(), connection());
+            let (client, vps) = (Box::new(client), Box::new(vps));
+            let state = PackedState { client: String::new(), up: Vec::new(), down: Vec::new(), ends };
+            let session = session(&Arc::<Sessions>::default(), None);
+            let counted = TaskTracker::new().token();
+            let mut tunnel = Tunnel::unpack(PackedTunnel { state, vps, client, session, counted });
+            assert_eq!((tunnel.over.is_some(), tunnel.closing.is_some()), (is_over, is_closing), "{ends:?}");
+            assert_eq!(tunnel.vps.write(b"x").is_err(), vps_has_end, "{ends:?}");
+        }
     }
 
     /// As below TLS: the end of its stream is not the end of its connection.

@@ -349,6 +349,7 @@ mod tests {
     use crate::gateway::carry::session::Sessions;
     use crate::gateway::carry::session::tests::tunnel as session;
     use crate::gateway::watch::records::Records;
+    use crate::resume::{Resumable, Role, Scripted as Source};
     use std::io::{Read, Write};
     use std::net::TcpStream;
     #[cfg(target_os = "linux")]
@@ -449,6 +450,26 @@ mod tests {
         inbox.put(Message::Leave);
         thread.join().unwrap();
         assert_eq!(records.metrics.closed(Ending::Stopped).value(), 1);
+    }
+
+    #[test]
+    fn tunnels_whose_clients_can_come_again_are_packed_with_all_that_they_hold_and_no_others() {
+        let (count, sessions) = (TaskTracker::new(), Arc::<Sessions>::default());
+        let mut worker = worker(None);
+        let inbox = worker.inbox();
+        let _ends = carry(&inbox, &count, &sessions);
+        let ((client, _their_client), (vps, _their_vps)) = (connection(), connection());
+        let client = Resumable::new(Role::Gateway, Box::new(client), Vec::new(), Vec::new(), LIMIT, Source::default());
+        let early = EarlyData { up: b"up".to_vec(), down: Vec::new(), answer: b"yes" };
+        let session = session(&sessions, None);
+        inbox.carry(Box::new(Tunnel::new(Box::new(client), Box::new(vps), early, session, count.token())));
+        let (sender, packed) = std::sync::mpsc::channel();
+        inbox.put(Message::Pack(sender));
+        assert!(worker.read_inbox());
+        let packed: Vec<PackedTunnel> = packed.iter().collect();
+        let [PackedTunnel { state, session, .. }] = &packed[..] else { panic!("{} are packed", packed.len()) };
+        assert_eq!((session.id, &state.up[..], &state.down[..]), (2, &b"up"[..], &b"yes"[..]));
+        assert_eq!((inbox.tunnels(), worker.tunnels.len(), count.len()), (1, 1, 2));
     }
 
     /// A stop waits until no tunnel is counted.
