@@ -68,6 +68,19 @@ fn bytes_for_a_reader_that_waits_are_left_in_the_socket() {
 }
 
 #[test]
+fn so_much_is_read_ahead_as_memory_allows_beside_what_was_taken() {
+    for (taken, left) in [(0, 5), (1, 0)] {
+        let (mut client, mut gateway) = ends();
+        assert_eq!(gateway.send(b"x").unwrap(), 1);
+        (client.allowed, client.unread, client.unread_from) = (100, vec![7; 100], taken);
+        client.read_ahead();
+        assert_eq!(client.unread.len() - client.unread_from, 100);
+        // The frame of one byte.
+        assert_eq!(sys::peek(client.as_fd(), &mut [0; 9]).unwrap_or(0), left);
+    }
+}
+
+#[test]
 fn bytes_that_were_read_ahead_and_taken_need_no_memory() {
     let (mut client, mut gateway) = ends();
     let mut buffer = vec![7; AHEAD];
