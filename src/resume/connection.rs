@@ -309,8 +309,11 @@ impl<S: Supply> Resumable<S> {
         let most = unread.len().min(buffer.len());
         buffer[..most].copy_from_slice(&unread[..most]);
         self.unread_from += most;
-        if self.unread_from == self.unread.len() {
-            (self.unread, self.unread_from) = (Vec::new(), 0);
+        if most > 0 {
+            if self.unread_from == self.unread.len() {
+                (self.unread, self.unread_from) = (Vec::new(), 0);
+            }
+            self.note_memory();
         }
         most
     }

@@ -213,15 +213,16 @@ impl Resumables {
         (self.wake)(held.session.id);
     }
 
-    /// Ends the session that has been away longest, among those that this `is_one` of. Returns whether there is one.
-    fn end_oldest(&self, reason: Reason, is_one: impl Fn(&Held) -> bool) -> bool {
+    /// Ends the session that has been away longest, if more than `most` of those that this `is_one` of are away. Sessions
+    /// that are about to end don't count. Returns whether one ends.
+    fn end_oldest(&self, reason: Reason, most: usize, is_one: impl Fn(&Held) -> bool) -> bool {
         let known = lock(&self.known);
         let parked = |held: &Held| held.session.away()?.parked;
-        let away = known
-            .sessions
-            .values()
-            .filter(|held| parked(held).is_some() && lock(&held.state).over.is_none() && is_one(held));
-        let oldest = away.min_by_key(|held| parked(held)).map(Arc::clone);
+        let is_away = |held: &&Arc<Held>| parked(held).is_some() && lock(&held.state).over.is_none() && is_one(held);
+        let away: Vec<_> = known.sessions.values().filter(is_away).collect();
+        let oldest =
+            away.iter().filter(|_| away.len() > most).min_by_key(|held| parked(held)).map(|held| Arc::clone(held));
+        drop(away);
         drop(known);
         let Some(oldest) = oldest else { return false };
         // Its memory counts no longer, so that it is given back only once.
@@ -243,9 +244,10 @@ impl Resumables {
         let whose = whose(session);
         if self.parked.has_too_many(&whose) {
             let parked = &self.parked.per_user;
-            if self.end_oldest(Reason::TooMany, |held| self::whose(&held.session) == whose) {
+            let most = parked.most.number;
+            if self.end_oldest(Reason::TooMany, most, |held| self::whose(&held.session) == whose) {
                 parked.meet();
-                self.records.notices.warn_too_many_parked(&whose.to_string(), parked.most.number);
+                self.records.notices.warn_too_many_parked(&whose.to_string(), most);
             }
         }
     }
@@ -263,7 +265,7 @@ impl Resumables {
         if all <= most / 2 {
             return MOST_WINDOW;
         }
-        if all > most && self.end_oldest(Reason::NoMemory, |held| lock(&held.state).memory > 0) {
+        if all > most && self.end_oldest(Reason::NoMemory, 0, |held| lock(&held.state).memory > 0) {
             self.parked.memory.meet();
             self.records.notices.warn_replay_memory(most / (1024 * 1024));
         }

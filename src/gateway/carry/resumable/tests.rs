@@ -89,7 +89,7 @@ fn tunnels_are_resumable_where_they_are_kept_and_until_all_leave() {
 }
 
 #[test]
-fn who_has_the_key_continues_a_tunnel_and_no_request_does_twice() {
+fn a_client_with_the_key_continues_a_tunnel_and_no_request_does_twice() {
     let rig = Rig::default();
     let (one, other) = (rig.slot(None), rig.slot(None));
     let answers = [1, 1, 3, 2, 4].map(|n| rig.find(&one.held, n));
@@ -223,6 +223,22 @@ fn beyond_the_limit_of_a_user_the_tunnel_that_is_away_longest_ends() {
     // It is looked at once.
     slots[4].act(at(60));
     assert_eq!((slots.each_mut().map(over)[4], rig.limit("parked-per-user")), (None, (2, 1)));
+}
+
+/// A network that changes parks all of them at once.
+#[test]
+fn of_tunnels_that_meet_the_limit_together_no_more_end_than_are_too_many() {
+    let rig = Rig::new(Wanted { parked_per_user: 2, ..Wanted::default() });
+    let start = Instant::now();
+    let mut slots = [(); 4].map(|()| rig.slot(Some("alice")));
+    for slot in &mut slots {
+        slot.want(Want::Needed, start);
+    }
+    for slot in &mut slots {
+        slot.act(start + GRACE);
+    }
+    let ended = slots.iter_mut().filter_map(over).count();
+    assert_eq!((ended, rig.limit("parked-per-user")), (2, (4, 2)));
 }
 
 #[test]
