@@ -129,7 +129,7 @@ pub(crate) fn is_idle(thread: &str) -> bool {
 }
 
 /// Waits as the contract says, then calls again.
-fn until_done<T>(
+pub(super) fn until_done<T>(
     carrier: &mut dyn Carrier,
     wanted: PollFlags,
     mut call: impl FnMut(&mut dyn Carrier) -> io::Result<T>,
@@ -240,16 +240,23 @@ pub(crate) fn secured<C: Carrier, S: Carrier>(client: C, server: S) -> (Tls<C>, 
     let authority = Authority::new();
     let mut client = Tls::client(client, &authority.client(), "gpu.example").unwrap();
     let mut server = Tls::server(server, authority.session(&["gpu.example"]), Vec::new());
+    shake_hands(&mut client, &mut server);
+    (client, server)
+}
+
+/// The handshake of two ends with each other.
+pub(crate) fn shake_hands<C: Carrier, S: Carrier>(client: &mut Tls<C>, server: &mut Tls<S>) {
+    let deadline = Instant::now() + LIMIT;
     let (mut is_client_done, mut is_server_done) = (false, false);
     while !(is_client_done && is_server_done) {
-        is_client_done |= has_shaken_hands(&mut client);
-        is_server_done |= has_shaken_hands(&mut server);
+        is_client_done |= has_shaken_hands(client);
+        is_server_done |= has_shaken_hands(server);
+        assert!(Instant::now() < deadline, "the handshake does not end");
     }
     // The server's tickets have arrived.
     while client.session().wants_read()
         && matches!(client.receive(&mut [0]), Err(error) if error.kind() != io::ErrorKind::WouldBlock)
     {}
-    (client, server)
 }
 
 fn has_shaken_hands<C: Carrier>(end: &mut Tls<C>) -> bool {
@@ -260,7 +267,7 @@ fn has_shaken_hands<C: Carrier>(end: &mut Tls<C>) -> bool {
     }
 }
 
-fn fault(result: io::Result<usize>) -> Fault {
+pub(super) fn fault(result: io::Result<usize>) -> Fault {
     let error = result.unwrap_err();
     Fault::of(&error).unwrap_or_else(|| panic!("{error}")).clone()
 }
@@ -360,4 +367,59 @@ async fn a_carrier_that_is_always_ready_lets_other_tasks_run() {
         let reads = async { while stream.read(&mut [0]).await.is_ok() {} };
         assert!(tokio::time::timeout(Duration::from_millis(20), reads).await.is_err());
     }
+}
+
+/// How one poll of a future ends, and the future goes on later.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+async fn polled<F: Future>(future: &mut std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context))).await
+}
+
+/// The event loop believes that a socket is ready until it is told otherwise.
+#[cfg(any(feature = "cli", feature = "gateway"))]
+#[tokio::test]
+async fn a_reader_without_bytes_waits_instead_of_trying_again_and_again() {
+    use std::pin::pin;
+    use tokio::io::AsyncReadExt as _;
+    let ((ours, mut peer), tries) = (connection(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&tries);
+    let receive = move |socket: &mut TcpStream, buffer: &mut [u8]| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        socket.receive(buffer)
+    };
+    let mut stream = Asynchronous::new(Scripted { socket: ours, receive, send: TcpStream::send }).unwrap();
+    let mut byte = [0];
+    for _ in 0..2 {
+        tries.store(0, Ordering::Relaxed);
+        assert!(polled(&mut pin!(stream.read(&mut byte))).await.is_pending());
+        assert!((1..10).contains(&tries.load(Ordering::Relaxed)), "{tries:?} tries");
+        // The event loop learns of the byte before the reader does.
+        let (read, ()) = tokio::join!(stream.read(&mut byte), async { peer.write_all(b"x").unwrap() });
+        assert_eq!(read.unwrap(), 1);
+    }
+}
+
+#[cfg(any(feature = "cli", feature = "gateway"))]
+#[tokio::test]
+async fn a_flush_ends_once_everything_that_a_layer_holds_is_sent() {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicBool;
+    use tokio::io::AsyncWriteExt as _;
+    let ((ours, theirs), is_full) = (connection(), Arc::new(AtomicBool::new(false)));
+    theirs.set_nonblocking(true).unwrap();
+    let fills = Arc::clone(&is_full);
+    let send = move |socket: &mut TcpStream, bytes: &[u8]| {
+        if fills.load(Ordering::Relaxed) { Err(io::ErrorKind::WouldBlock.into()) } else { socket.send(bytes) }
+    };
+    let (ours, theirs) = secured(Scripted { socket: ours, receive: TcpStream::receive, send }, theirs);
+    let mut stream = Asynchronous::new(ours).unwrap();
+    is_full.store(true, Ordering::Relaxed);
+    stream.write_all(b"held").await.unwrap();
+    let mut flush = pin!(stream.flush());
+    assert!(polled(&mut flush).await.is_pending());
+    is_full.store(false, Ordering::Relaxed);
+    flush.await.unwrap();
+    let mut heard = [0; 4];
+    Waiting(Box::new(theirs)).read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"held");
 }

@@ -570,3 +570,6 @@ impl<S: Carrier> Drop for Tls<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,6 +177,9 @@ mod tests {
         assert_eq!((ending.is_open(sender), ending.is_open(sender.opposite())), (true, opposite.is_none()));
         let then = ending.after(sender, end);
         assert!(!ending.is_open(sender));
+        // Another process continues with what this one tells.
+        let ends = if sender == Party::Client { [Some(end), opposite] } else { [opposite, Some(end)] };
+        assert_eq!((ending.ends(), Ending::with(client, ends).ends()), (ends, ends));
         then
     }
 

@@ -18,6 +18,7 @@ mod ends;
 mod pattern;
 #[path = "../../tests/it/support/pty.rs"]
 mod pty;
+mod rules;
 mod turns;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -60,15 +61,26 @@ impl Rig {
 
     /// A relay that reads `stdin` and writes `stdout`, whatever they are.
     fn between(engine: Engine, first_byte: Duration, server_passes_end_on: bool, stdin: File, stdout: File) -> Self {
+        Self::over(engine, first_byte, server_passes_end_on, (stdin, stdout), |socket| Box::new(socket))
+    }
+
+    /// The same over the carrier that `layer` makes of the tunnel's socket.
+    fn over(
+        engine: Engine,
+        first_byte: Duration,
+        server_passes_end_on: bool,
+        (stdin, stdout): (File, File),
+        layer: impl FnOnce(TcpStream) -> Box<dyn Carrier>,
+    ) -> Self {
         let (socket, server) = connection();
         let (caught, signal) = std::io::pipe().unwrap();
-        let mut carrier = socket.try_clone().unwrap();
+        let mut carrier = layer(socket.try_clone().unwrap());
         #[cfg(target_os = "linux")]
         let (id, theirs) = std::sync::mpsc::channel();
         let relay = std::thread::spawn(move || {
             #[cfg(target_os = "linux")]
             id.send(this_thread()).unwrap();
-            let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), carrier: &mut carrier };
+            let ends = Ends { stdin: stdin.as_fd(), stdout: stdout.as_fd(), carrier: &mut *carrier };
             let rules = Rules { signal: Some(caught.as_fd()), server_passes_end_on, ..rules(first_byte) };
             let direction = match engine {
                 Engine::Best => Direction::new,
