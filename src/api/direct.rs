@@ -335,7 +335,7 @@ mod tests {
         rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).unwrap();
         let error = get(port, LONG, &ssh).err().map(|error| error.refusal());
         assert!(format!("{error:?}").contains("refused"), "{error:?}");
-        // That nobody listens at the default address means that no Host is set.
+        // Without any setting, an address where nobody listens means that no Host is set.
         let unset = Direct { is_default: true, ..direct(port, LONG, &ssh) };
         assert!(matches!(block_on(unset.get("/api/vps", None)), Err(ApiError::NoHost { .. })));
     }

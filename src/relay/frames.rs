@@ -207,7 +207,7 @@ mod tests {
         frames: VecDeque<io::Result<Option<usize>>>,
         /// How many bytes were spliced each time.
         noted: Vec<usize>,
-        /// What its reads bring.
+        /// The result of each read.
         receives: Result<usize, ErrorKind>,
     }
 

@@ -61,8 +61,8 @@ pub struct Ends<'fd> {
 pub struct Rules<'fd> {
     /// When the server's first byte must have come.
     pub first_byte_by: Instant,
-    /// Called while no byte has come, and once with `true` before the first one is written; returns the time of the next
-    /// call.
+    /// Called while no byte has come, and at least once with `true` before the first one is written. Returns the time of the
+    /// next call.
     pub until_first_byte: &'fd dyn Fn(bool) -> Option<Instant>,
     /// Becomes readable when a signal asks for the end.
     pub signal: Option<BorrowedFd<'fd>>,

@@ -1,5 +1,5 @@
-//! What TLS does with records that are bad, too long for their reader or too large for its buffers, and over a carrier
-//! that is full, interrupted or broken.
+//! TLS with records that are bad, too long for their reader or too large for its buffers, and over a carrier that is full,
+//! interrupted or broken.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
@@ -59,7 +59,7 @@ fn a_peer_is_told_of_its_bad_record_whatever_is_to_be_said_before() {
     }
 }
 
-/// What came before a bad record is authentic, and is delivered however little its reader takes at once. A writer learns of
+/// Bytes before a bad record are authentic, and are delivered however little their reader takes at once. A writer learns of
 /// the record, too.
 #[test]
 fn plaintext_before_a_bad_record_is_delivered_and_then_the_fault_is_told() {

@@ -120,7 +120,7 @@ async fn a_client_that_comes_again_gets_its_tunnel_also_at_another_gateway() {
         client = at.send(&again(n)).await;
         let head = head(&mut client).await;
         assert!(head.starts_with("HTTP/1.1 200 ") && head.contains(&format!("\r\n{FIELD}: v1; recv=0\r\n")), "{head}");
-        // What it has not acknowledged comes again, in frames.
+        // Bytes that it has not acknowledged come again, in frames.
         let (mut said, expected) = (Vec::new(), b"SSH-2.0-Fake\r\n");
         while !said.windows(expected.len()).any(|window| window == expected) {
             timeout(PATIENCE, client.read_buf(&mut said)).await.expect("nothing comes").unwrap();

@@ -5,7 +5,7 @@ use crate::carrier::tests::Scripted;
 use crate::carrier::{Lasting, Reason};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What it holds after each [`GET`].
+/// How many bytes it holds after each [`GET`].
 const HELD: usize = 200_000;
 /// Most bytes of one read. A write of that into a full pipe would wait: two of them don't share a page.
 const PIECE: usize = 3000;

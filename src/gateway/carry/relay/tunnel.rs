@@ -582,7 +582,7 @@ mod tests {
         assert_eq!(rig.tunnel.turn(&mut rig.tools, &mut 0), Next::Remove(SessionEnding::Complete));
     }
 
-    /// What was sent to it may be lost with its connection, although its own stream has ended.
+    /// Bytes to the client may be lost with its connection, although its own stream has ended.
     #[test]
     fn a_client_that_can_come_again_is_left_once_it_has_told_that_it_has_the_end() {
         let lasting = |role, socket| {

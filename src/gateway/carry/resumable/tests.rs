@@ -338,7 +338,7 @@ fn a_tunnel_in_its_thread_continues_over_the_next_connection_of_its_client() {
         assert!(Instant::now() < deadline, "nobody notices");
         std::thread::yield_now();
     }
-    // What the VPS says meanwhile waits.
+    // Bytes of the VPS wait meanwhile.
     their_vps.write_all(b"meanwhile").unwrap();
     let delivered = client.link.delivered();
     let mac = held.key.sign(held.id, 1, delivered);
