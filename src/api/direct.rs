@@ -261,9 +261,13 @@ mod tests {
             (&interim, "its head has no end"),
             (&large, "its body is larger than 16 MiB"),
         ] {
-            let Err(ApiError::Body { base, why }) = read(answer.as_bytes(), CHUNK) else { panic!("{part}") };
-            assert_eq!((base.as_str(), why.as_str()), (BASE, part));
+            for piece in [CHUNK, 1000] {
+                let Err(ApiError::Body { base, why }) = read(answer.as_bytes(), piece) else { panic!("{part}") };
+                assert_eq!((base.as_str(), why.as_str()), (BASE, part));
+            }
         }
+        let largest = format!("HTTP/1.1 200 OK\r\n\r\n{}7", " ".repeat(MAX_BODY - 1));
+        assert_eq!(read(largest.as_bytes(), CHUNK).unwrap().json, Some(7.into()));
     }
 
     proptest! {
@@ -337,6 +341,7 @@ mod tests {
         assert!(format!("{error:?}").contains("refused"), "{error:?}");
         // Without any setting, an address where nobody listens means that no Host is set.
         let unset = Direct { is_default: true, ..direct(port, LONG, &ssh) };
+        assert_eq!(unset.base(), format!("http://127.0.0.1:{port}"));
         assert!(matches!(block_on(unset.get("/api/vps", None)), Err(ApiError::NoHost { .. })));
     }
 }

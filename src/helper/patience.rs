@@ -256,4 +256,13 @@ mod tests {
             assert_eq!(failure.causes(), causes.as_slice());
         }
     }
+
+    #[test]
+    fn a_terminal_gets_its_next_picture_after_a_pause() {
+        let journal = Journal::on(Screen::Line, false, None);
+        let patience = Patience::new(Instant::now(), Duration::from_secs(60), &journal);
+        patience.report("it is starting");
+        let now = Instant::now();
+        assert!(patience.tick().is_some_and(|next| next >= now + FRAME));
+    }
 }
