@@ -83,7 +83,7 @@ async fn look_up_in<T: Transport>(folder: &Path, client: &Api<T>, name: &str) ->
     if let Some(id) = entry.read(SystemTime::now()) {
         return Ok(Meant { id, before: None });
     }
-    let _lock = entry.lock(client).await?;
+    let _lock = entry.lock(client, PATIENCE).await?;
     if let Some(id) = entry.read(SystemTime::now()) {
         return Ok(Meant { id, before: None });
     }
@@ -136,13 +136,14 @@ impl<'n> Entry<'n> {
         cache::write(&self.path, value.to_string().as_bytes())
     }
 
-    /// The lock that is held while the Host is asked; `None` when it can't be taken, and then several processes ask.
+    /// The lock that is held while the Host is asked; `None` when it can't be taken within `patience`, and then several
+    /// processes ask.
     ///
     /// # Errors
     /// When the wait for the lock is interrupted, as the question itself would be.
-    async fn lock<T: Transport>(&self, client: &Api<T>) -> Result<Option<File>, ApiError> {
+    async fn lock<T: Transport>(&self, client: &Api<T>, patience: Duration) -> Result<Option<File>, ApiError> {
         let Some(file) = self.lock_file() else { return Ok(None) };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             match sys::try_lock(&file) {
                 Ok(()) => return Ok(Some(file)),
@@ -281,5 +282,15 @@ mod tests {
         left.sort();
         expected.sort();
         assert_eq!(left, expected);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_hangs_with_the_lock_is_waited_for_for_a_while() {
+        let (folder, (_host, client)) = (tempfile::tempdir().unwrap(), host().await);
+        let entry = Entry::of(folder.path(), client.base(), "trainer");
+        let held = entry.lock(&client, Duration::ZERO).await.unwrap().expect("nobody has it");
+        assert!(entry.lock(&client, 2 * PAUSE).await.unwrap().is_none());
+        let (taken, ()) = tokio::join!(entry.lock(&client, PATIENCE), async { drop(held) });
+        assert!(taken.unwrap().is_some());
     }
 }

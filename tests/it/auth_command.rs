@@ -167,6 +167,14 @@ fn the_token_of_the_environment_wins_and_that_is_said() {
     );
     let wrong = host.run(&home, &["auth", "status"]).env("KOHAKURIVER_TOKEN", "unknown").output();
     wrong.exits(1).says(&["the Host does not accept the token from KOHAKURIVER_TOKEN\n"]);
+    // Beside a Host, the token is for that one.
+    let home = Home::new();
+    let port = host.peer.address.port().to_string();
+    let other = Run::new(CLI, &home).args(["-H", "127.0.0.1", "-P", &port, "auth", "status"]);
+    let other = other.env("KOHAKURIVER_TOKEN", USER).env("KOHAKURIVER_HOST", "elsewhere");
+    let hint =
+        "KOHAKURIVER_TOKEN is for the Host that the environment names, not for this one; log in with `kohakuriver";
+    other.output().exits(1).fails_with("kohakuriver", "you are not logged in", hint);
 }
 
 #[test]
