@@ -3,6 +3,7 @@
 //! These tests and those of the package for Debian take a release that is there already from the folder that
 //! RELEASE_ARTIFACTS names.
 
+use std::collections::HashSet;
 use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -101,6 +102,11 @@ fn the_rpm_installs_all_there_is() {
     assert!(scripts.contains("systemctl daemon-reload") && !scripts.contains("start "), "{scripts}");
     let configured = rpm(&["-qp", "--configfiles"]).succeeds().text();
     assert_eq!(configured, "/etc/default/kohakuriver-gateway\n/etc/logrotate.d/kohakuriver-gateway\n");
+
+    // A file with the time of somebody's checkout would make the package another one there.
+    let times: HashSet<_> =
+        rpm(&["-qp", "--qf", "[%{FILEMTIMES}\n]"]).succeeds().text().lines().map(str::to_owned).collect();
+    assert_eq!(times.len(), 1, "{times:?}");
 
     let unpack = Run::new(tool("sh"), &home).args(["-c", "rpm2cpio \"$1\" | cpio -idm --quiet", "sh"]).arg(&package);
     unpack.output().succeeds();
