@@ -32,9 +32,9 @@ impl Copy {
         Self { buffer: early, pending, read_since_ready: false, written_since_ready: false, enlarged: false }
     }
 
-    /// Whether it holds no byte: everything that was read is written.
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+    /// How many bytes it holds that were read, and are still to be written.
+    pub(super) fn held(&self) -> usize {
+        self.pending.len()
     }
 
     /// Another engine has written to the sink, so a write may block until it was waited for again.
