@@ -11,7 +11,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// The size asked for the pipe that ssh reads from, in bytes: fewer, larger turns. 1 MiB is slower: bytes have left the
 /// processor's caches before ssh reads them. The pipe that ssh writes to keeps its size: a larger one brought nothing.
-const PIPE_TO_SSH: usize = 256 * 1024;
+pub(super) const PIPE_TO_SSH: usize = 256 * 1024;
 
 pub(super) struct Copy {
     buffer: Vec<u8>,

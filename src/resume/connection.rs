@@ -204,6 +204,9 @@ impl<S: Supply> Resumable<S> {
         self.drained = false;
         self.want(Want::Nothing, now);
         self.push();
+        // The peer has told how far it has got, which may free much.
+        self.link.tidy();
+        self.note_memory();
         true
     }
 

@@ -213,22 +213,33 @@ impl Resumables {
         (self.wake)(held.session.id);
     }
 
-    /// Ends the session that has been away longest, if more than `most` of those that this `is_one` of are away. Sessions
-    /// that are about to end don't count. Returns whether one ends.
-    fn end_oldest(&self, reason: Reason, most: usize, is_one: impl Fn(&Held) -> bool) -> bool {
+    /// Ends the session that has been away longest among those for which `is_one` is true, if more than `most` of them are
+    /// away. Sessions that are about to end don't count. Returns whether one ends.
+    fn end_oldest(&self, reason: Reason, most: usize, is_one: impl Fn(&Held, Instant) -> bool) -> bool {
         let known = lock(&self.known);
-        let parked = |held: &Held| held.session.away()?.parked;
-        let is_away = |held: &&Arc<Held>| parked(held).is_some() && lock(&held.state).over.is_none() && is_one(held);
-        let away: Vec<_> = known.sessions.values().filter(is_away).collect();
-        let oldest =
-            away.iter().filter(|_| away.len() > most).min_by_key(|held| parked(held)).map(|held| Arc::clone(held));
+        let since = |held: &Held| {
+            // Read once: the client may come back at any time.
+            let since = held.session.away()?.parked?;
+            (lock(&held.state).over.is_none() && is_one(held, since)).then_some(since)
+        };
+        let away: Vec<_> = known.sessions.values().filter_map(|held| Some((since(held)?, held))).collect();
+        if away.len() <= most {
+            return false;
+        }
+        let Some(oldest) = away.iter().min_by_key(|(since, _)| since).map(|(_, held)| Arc::clone(held)) else {
+            return false;
+        };
+        // Still under the lock of all, so that no other thread chooses it as well. Its memory counts no longer, so that it is
+        // given back only once.
+        let memory = {
+            let mut state = lock(&oldest.state);
+            state.over.get_or_insert(reason);
+            std::mem::take(&mut state.memory)
+        };
         drop(away);
         drop(known);
-        let Some(oldest) = oldest else { return false };
-        // Its memory counts no longer, so that it is given back only once.
-        let memory = std::mem::take(&mut lock(&oldest.state).memory);
         self.parked.note_bytes(memory, 0);
-        self.end(&oldest, reason);
+        (self.wake)(oldest.session.id);
         true
     }
 
@@ -239,13 +250,14 @@ impl Resumables {
         self.parked.add(whose(session));
     }
 
-    /// Ends the session of the same user that has been away longest, if too many are.
-    fn check_limit(&self, session: &Session) {
+    /// Ends the session of the same user that has been away longest, if too many have been for [`GRACE`].
+    fn check_limit(&self, session: &Session, now: Instant) {
         let whose = whose(session);
         if self.parked.has_too_many(&whose) {
             let parked = &self.parked.per_user;
             let most = parked.most.number;
-            if self.end_oldest(Reason::TooMany, most, |held| self::whose(&held.session) == whose) {
+            let is_one = |held: &Held, since| since + GRACE <= now && self::whose(&held.session) == whose;
+            if self.end_oldest(Reason::TooMany, most, is_one) {
                 parked.meet();
                 self.records.notices.warn_too_many_parked(&whose.to_string(), most);
             }
@@ -265,7 +277,7 @@ impl Resumables {
         if all <= most / 2 {
             return MOST_WINDOW;
         }
-        if all > most && self.end_oldest(Reason::NoMemory, 0, |held| lock(&held.state).memory > 0) {
+        if all > most && self.end_oldest(Reason::NoMemory, 0, |held, _| lock(&held.state).memory > 0) {
             self.parked.memory.meet();
             self.records.notices.warn_replay_memory(most / (1024 * 1024));
         }
@@ -331,7 +343,7 @@ impl Supply for Slot {
 
     fn act(&mut self, now: Instant) {
         if self.check_at.take_if(|at| *at <= now).is_some() {
-            self.all.check_limit(&self.held.session);
+            self.all.check_limit(&self.held.session, now);
         }
     }
 

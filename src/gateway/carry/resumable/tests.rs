@@ -242,6 +242,19 @@ fn of_tunnels_that_meet_the_limit_together_no_more_end_than_are_too_many() {
 }
 
 #[test]
+fn a_tunnel_that_was_parked_a_moment_ago_ends_no_other_one() {
+    let rig = Rig::new(Wanted { parked_per_user: 1, ..Wanted::default() });
+    let start = Instant::now();
+    let mut slots = [(); 2].map(|()| rig.slot(Some("alice")));
+    slots[0].want(Want::Needed, start);
+    slots[1].want(Want::Needed, start + GRACE / 2);
+    slots[0].act(start + GRACE);
+    assert_eq!(slots.each_mut().map(over), [None; 2]);
+    slots[1].act(start + GRACE / 2 + GRACE);
+    assert_eq!(slots.each_mut().map(over), [Some(Reason::TooMany), None]);
+}
+
+#[test]
 fn where_memory_is_short_windows_are_small_and_then_the_tunnel_that_is_away_longest_ends() {
     const MOST: usize = 1024 * 1024;
     let rig = Rig::new(Wanted { replay_mebibytes: 1, ..Wanted::default() });

@@ -126,6 +126,22 @@ fn the_supply_is_told_of_memory_that_has_changed_by_much_or_is_given_back() {
 }
 
 #[test]
+fn a_client_that_comes_back_frees_the_memory_of_bytes_that_it_has_got() {
+    let (one, _peer) = connected();
+    let End { carrier: mut gateway, script, .. } = End::new(Role::Gateway, one, 0, false);
+    let mut sent = 0;
+    while sent < 2 * MEMORY_STEP {
+        sent += gateway.send(&vec![7; MEMORY_STEP]).unwrap();
+    }
+    let told = || script.0.lock().unwrap().told.last().copied();
+    assert!(told().is_some_and(|bytes| bytes >= MEMORY_STEP));
+    let (two, _peer) = connected();
+    let fresh = Fresh { carrier: Box::new(two), early: Vec::new(), peer_delivered: sent as u64, answers: None };
+    assert!(gateway.attach(fresh, Instant::now()));
+    assert_eq!((told(), gateway.link.spare()), (Some(0), 0));
+}
+
+#[test]
 fn a_session_that_is_over_keeps_no_bytes_and_says_no_more() {
     let (one, mut other) = connected();
     let mut client = End::new(Role::Client, one, 0, false).carrier;
