@@ -369,7 +369,7 @@ async fn a_carrier_that_is_always_ready_lets_other_tasks_run() {
     }
 }
 
-/// How one poll of a future ends, and the future goes on later.
+/// The result of one poll of a future, which may be polled again.
 #[cfg(any(feature = "cli", feature = "gateway"))]
 async fn polled<F: Future>(future: &mut std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
     std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context))).await

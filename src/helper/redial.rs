@@ -1,6 +1,6 @@
 //! The connections of a resumable tunnel after its first one.
 //!
-//! A thread dials, so that the relay goes on meanwhile: bytes still come over a connection that only seems dead. A
+//! A thread dials, so that the relay continues meanwhile: bytes still come over a connection that only seems dead. A
 //! connection becomes the tunnel's in two steps, since the position up to which the tunnel has delivered is known only
 //! once it reads nothing from the old connection any more.
 

@@ -218,7 +218,7 @@ impl Resumables {
     fn end_oldest(&self, reason: Reason, most: usize, is_one: impl Fn(&Held, Instant) -> bool) -> bool {
         let known = lock(&self.known);
         let since = |held: &Held| {
-            // Read once: the client may come back at any time.
+            // A second read could find that the client is back, and choose just this session.
             let since = held.session.away()?.parked?;
             (lock(&held.state).over.is_none() && is_one(held, since)).then_some(since)
         };

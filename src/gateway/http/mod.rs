@@ -35,7 +35,7 @@ const CONNECTION_LIMIT: Duration = Duration::from_secs(15);
 /// Largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// An extension of a response whose body goes on, until this is cancelled. Whoever writes it watches that the client reads.
+/// An extension of a response whose body continues until this is cancelled. Its writer checks that the client reads.
 #[derive(Clone)]
 pub(crate) struct Lasting(pub(crate) CancellationToken);
 
