@@ -17,8 +17,8 @@
 # On Debian and Ubuntu it installs missing packages with apt (through sudo unless run as root), and leaves no service
 # of theirs running or enabled; elsewhere it says what is missing. The older Host that the tests run against comes from
 # PyPI, into a virtual environment under cargo's target folder, and so does mitmproxy. Grafana's types of a dashboard come
-# from npm, beside them. An older ssh comes from Debian, into
-# a folder beside it, and for `release` so does a whole Debian. A second run finds all of it and starts at once.
+# from npm, beside them. An older ssh comes from Debian, into a folder beside it, and for `release` so does a whole Debian.
+# A second run finds all of it and starts at once.
 set -euo pipefail
 chosen=all static=
 case ${1-} in

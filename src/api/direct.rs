@@ -206,6 +206,7 @@ mod tests {
 
     const BASE: &str = "http://head:8000";
     const LONG: Duration = Duration::from_secs(30);
+    const SHORT: Duration = Duration::from_millis(200);
 
     /// Reads `bytes` in pieces of this length, and then the end of the connection.
     fn read(bytes: &[u8], piece: usize) -> Result<Answer, ApiError> {
@@ -298,6 +299,28 @@ mod tests {
         ssh_end.shutdown(std::net::Shutdown::Both).unwrap();
         let ended = block_on(direct(9, LONG, &ssh).pause(LONG));
         assert!(matches!(ended, Err(ApiError::Interrupted(Interrupted::SshGone))), "{ended:?}");
+    }
+
+    #[test]
+    fn a_pause_takes_its_time() {
+        let ((ssh, _ssh_end), begun) = (UnixStream::pair().unwrap(), Instant::now());
+        block_on(direct(9, LONG, &ssh).pause(SHORT)).unwrap();
+        assert!(begun.elapsed() >= SHORT);
+    }
+
+    #[test]
+    fn a_host_that_takes_no_connection_is_given_its_time() {
+        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
+        // The packets to it get lost once it has these many connections that nobody accepts.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let waiting: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&address, SHORT).ok()).collect();
+        assert!(!waiting.is_empty());
+        let begun = Instant::now();
+        let answer = get(address.port(), SHORT, &ssh);
+        assert!(matches!(answer, Err(ApiError::Timeout { .. })), "{:?}", answer.map(|answer| answer.status));
+        assert!(begun.elapsed() >= SHORT);
     }
 
     #[test]

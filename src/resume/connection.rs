@@ -331,7 +331,7 @@ impl<S: Supply> Resumable<S> {
     }
 
     fn note_memory(&mut self) {
-        let cost = self.link.cost() + self.link.spare() + self.unread.len() - self.unread_from;
+        let cost = self.link.cost() + self.link.spare() + self.unread.capacity();
         if cost.abs_diff(self.told) >= MEMORY_STEP || cost == 0 && self.told > 0 {
             self.told = cost;
             self.allowed = self.supply.note_memory(cost);

@@ -186,7 +186,15 @@ mod tests {
             let written = format!("Host a\n{remark}\n{line}");
             assert_eq!(String::from_utf8(remove(written.as_bytes())).unwrap(), format!("Host a\n{left}"), "{line}");
         }
-        for line in ["Include work.conf\n", "Host kohakuriver.conf\n", "Include my-kohakuriver.conf\n", "", "\n", "="] {
+        for line in [
+            "Include work.conf\n",
+            "Include work.conf =kohakuriver.conf\n",
+            "Host kohakuriver.conf\n",
+            "Include my-kohakuriver.conf\n",
+            "",
+            "\n",
+            "=",
+        ] {
             let written = format!("{remark}\n{line}");
             assert_eq!(String::from_utf8(remove(written.as_bytes())).unwrap(), written);
         }

@@ -9,7 +9,7 @@ use crate::support::home::Home;
 use crate::support::network::{HERE, Network};
 use crate::support::older_host::task;
 use crate::support::run::{DEADLINE, Process};
-use crate::support::tools::{GATEWAY, HELPER, older_host_python, tool};
+use crate::support::tools::{GATEWAY, HELPER, not_tested, older_host_python, tool};
 
 /// Two of one network, of which the system sends from the first one only, and two of IPv6.
 const ADDED: [&str; 4] = ["10.11.13.1/24", "10.11.13.2/24", "fd11:12::1/64", "fe80::12/64"];
@@ -19,7 +19,7 @@ const LINK_LOCAL: &str = "is a link-local address, which the gateway does not di
 
 /// The Runners: the host of each one's URL, and why no port of it is dialled; [`OWN`] where a port has a reason of its
 /// own.
-const RUNNERS: [(&str, &str); 11] = [
+const RUNNERS: [(&str, &str); 12] = [
     ("127.0.0.1", OWN),
     ("[::1]", OWN),
     (HERE, OWN),
@@ -33,6 +33,8 @@ const RUNNERS: [(&str, &str); 11] = [
     // A zone, as the system writes it and as a URL does (RFC 6874).
     ("[fe80::12%lo]", LINK_LOCAL),
     ("[fe80::12%25lo]", "no address is known for `fe80::12%25lo`"),
+    // Another machine's, although a socket here may have it.
+    ("10.11.14.1", "Invalid argument"),
 ];
 
 /// The ports: that of a VPS or a local service, the Host API's, its SSH proxy's, and the gateway's two.
@@ -84,6 +86,12 @@ fn no_address_of_the_own_machine_is_dialled_unless_the_admin_names_it() {
     }
     let route = ["-6", "route", "add", "local", "fd77::/64", "dev", "lo"];
     network.run(tool("ip")).args(route).output().succeeds();
+    // A connection there fails at once.
+    network.run(tool("ip")).args(["route", "add", "blackhole", "10.11.14.0/24"]).output().succeeds();
+    let any_address = network.run("sh").args(["-c", "echo 1 > /proc/sys/net/ipv4/ip_nonlocal_bind"]).output();
+    if !any_address.status.success() {
+        not_tested("an address that each socket may have, as /proc/sys can't be written");
+    }
     let addresses = network.run(tool("ip")).args(["-oneline", "address"]).output();
     assert!(addresses.text().lines().any(|line| line.contains(" 10.11.13.2/24 ") && line.contains(" secondary ")));
 

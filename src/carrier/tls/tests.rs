@@ -174,6 +174,7 @@ fn a_carrier_below_that_is_full_or_interrupted_loses_nothing_and_doubles_nothing
         assert_eq!(ours.send(b"first, ").unwrap(), 7, "{next:?}");
         let waits_for = if is_held { PollFlags::OUT } else { PollFlags::empty() };
         assert_eq!(ours.waits_for(PollFlags::empty()), waits_for, "{next:?}");
+        assert_eq!(ours.waits_for(PollFlags::OUT), PollFlags::OUT, "{next:?}");
         assert_eq!(ours.send(b"second").unwrap(), 6, "{next:?}");
         assert!(ours.waits_for(PollFlags::empty()).is_empty(), "{next:?}");
         ours.end_writing().unwrap();

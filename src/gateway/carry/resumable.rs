@@ -209,79 +209,96 @@ impl Resumables {
 
     /// Ends the session: its client may not continue it any more.
     pub(crate) fn end(&self, held: &Held, reason: Reason) {
+        self.allow(held);
         lock(&held.state).over.get_or_insert(reason);
         (self.wake)(held.session.id);
     }
 
-    /// Ends the session that has been away longest among those for which `is_one` is true, if more than `most` of them are
-    /// away. Sessions that are about to end don't count. Returns whether one ends.
-    fn end_oldest(&self, reason: Reason, most: usize, is_one: impl Fn(&Held, Instant) -> bool) -> bool {
-        let known = lock(&self.known);
-        let since = |held: &Held| {
-            // A second read could find that the client is back, and choose just this session.
-            let since = held.session.away()?.parked?;
-            (lock(&held.state).over.is_none() && is_one(held, since)).then_some(since)
-        };
-        let away: Vec<_> = known.sessions.values().filter_map(|held| Some((since(held)?, held))).collect();
-        if away.len() <= most {
-            return false;
+    /// Ends a session that was taken out of the parked ones, unless its client is just coming back. Its memory counts no
+    /// longer.
+    fn end_parked(&self, held: &Held, reason: Reason) -> bool {
+        {
+            let mut state = lock(&held.state);
+            if state.fresh.is_some() || state.over.is_some() {
+                return false;
+            }
+            state.over = Some(reason);
         }
-        let Some(oldest) = away.iter().min_by_key(|(since, _)| since).map(|(_, held)| Arc::clone(held)) else {
-            return false;
-        };
-        // Still under the lock of all, so that no other thread chooses it as well. Its memory counts no longer, so that it is
-        // given back only once.
-        let memory = {
-            let mut state = lock(&oldest.state);
-            state.over.get_or_insert(reason);
-            std::mem::take(&mut state.memory)
-        };
-        drop(away);
-        drop(known);
-        self.parked.note_bytes(memory, 0);
-        (self.wake)(oldest.session.id);
+        held.set_memory(0, &self.parked);
+        (self.wake)(held.session.id);
         true
     }
 
     /// Counts a session that is away from now on.
-    fn leaves(&self, session: &Session) {
+    fn leaves(&self, held: &Held, now: Instant) {
+        let session = &held.session;
+        session.change_away(|away| away.parked = Some(now));
         self.records.metrics.parked.increment();
         self.records.audit.parked(session);
-        self.parked.add(whose(session));
+        self.parked.add(whose(session), (now, held.id));
     }
 
-    /// Ends the session of the same user that has been away longest, if too many have been for [`GRACE`].
+    /// Ends the sessions of the same user that have been away longest, if too many have been for [`GRACE`].
     fn check_limit(&self, session: &Session, now: Instant) {
         let whose = whose(session);
-        if self.parked.has_too_many(&whose) {
-            let parked = &self.parked.per_user;
-            let most = parked.most.number;
-            let is_one = |held: &Held, since| since + GRACE <= now && self::whose(&held.session) == whose;
-            if self.end_oldest(Reason::TooMany, most, is_one) {
-                parked.meet();
+        while let Some(id) = self.parked.take_too_many(&whose, |since| since + GRACE <= now) {
+            let held = lock(&self.known).sessions.get(&id).map(Arc::clone);
+            if held.is_some_and(|held| self.end_parked(&held, Reason::TooMany)) {
+                self.parked.per_user.meet();
+                let most = self.parked.per_user.most.number;
                 self.records.notices.warn_too_many_parked(&whose.to_string(), most);
             }
         }
     }
 
-    /// Counts a session that is away no longer.
-    fn is_back(&self, session: &Session) {
-        self.records.metrics.parked.decrement();
-        self.parked.remove(&whose(session));
+    /// Counts a session as away no longer, if it is.
+    fn is_back(&self, held: &Held) {
+        if held.session.away().is_some_and(|away| away.parked.is_some()) {
+            self.records.metrics.parked.decrement();
+            self.allow(held);
+        }
+    }
+
+    /// Counts a session no longer against the limit of its user.
+    fn allow(&self, held: &Held) {
+        if let Some(since) = held.session.away().and_then(|away| away.parked) {
+            self.parked.remove(&whose(&held.session), &(since, held.id));
+        }
     }
 
     /// Notes a change of the memory that a session takes. Returns how much it may take.
-    fn note_memory(&self, before: usize, now: usize) -> usize {
-        let (all, most) = (self.parked.note_bytes(before, now), self.parked.memory.most.number);
+    fn note_memory(&self, held: &Held, bytes: usize) -> usize {
+        let all = held.set_memory(bytes, &self.parked);
         self.records.metrics.replay_bytes.set(all as u64);
-        if all <= most / 2 {
-            return MOST_WINDOW;
+        let most = self.parked.memory.most.number;
+        if all > most {
+            self.free_memory();
         }
-        if all > most && self.end_oldest(Reason::NoMemory, 0, |held, _| lock(&held.state).memory > 0) {
-            self.parked.memory.meet();
-            self.records.notices.warn_replay_memory(most / (1024 * 1024));
+        if all <= most / 2 { MOST_WINDOW } else { SMALL_WINDOW }
+    }
+
+    /// Ends the sessions that have been away longest, until the rest takes no more memory than it may.
+    fn free_memory(&self) {
+        // One thread at a time, so that no two sessions end where one is enough.
+        let known = lock(&self.known);
+        let takes_memory = |id| known.sessions.get(&id).is_some_and(|held| lock(&held.state).memory > 0);
+        while self.parked.takes_too_much()
+            && let Some(id) = self.parked.take_oldest(takes_memory)
+        {
+            if known.sessions.get(&id).is_some_and(|held| self.end_parked(held, Reason::NoMemory)) {
+                self.parked.memory.meet();
+                self.records.notices.warn_replay_memory(self.parked.memory.most.number / (1024 * 1024));
+            }
         }
-        SMALL_WINDOW
+    }
+}
+
+impl Held {
+    /// Notes the memory that the session takes. Returns the memory of all sessions.
+    fn set_memory(&self, bytes: usize, parked: &Parked) -> usize {
+        let mut state = lock(&self.state);
+        // Under the lock, so that the sum never lacks what is taken off it.
+        parked.note_bytes(std::mem::replace(&mut state.memory, bytes), bytes)
     }
 }
 
@@ -308,17 +325,16 @@ impl Supply for Slot {
         let session = &self.held.session;
         match want {
             Want::Needed => {
-                session.change_away(|away| away.parked = Some(now));
-                self.all.leaves(session);
+                self.all.leaves(&self.held, now);
                 self.check_at = Some(now + GRACE);
             }
             Want::Nothing => {
                 self.check_at = None;
+                self.all.is_back(&self.held);
                 let away = session.change_away(|away| {
                     away.parked = None;
                     away.moves += 1;
                 });
-                self.all.is_back(session);
                 self.all.records.metrics.resumed.increment();
                 self.all.records.audit.resumed(session, away);
             }
@@ -348,8 +364,7 @@ impl Supply for Slot {
     }
 
     fn note_memory(&mut self, bytes: usize) -> usize {
-        let before = std::mem::replace(&mut lock(&self.held.state).memory, bytes);
-        self.all.note_memory(before, bytes)
+        self.all.note_memory(&self.held, bytes)
     }
 
     fn pack(&mut self) -> Option<String> {
@@ -375,11 +390,8 @@ impl Slot {
             known.ended.pop_front();
         }
         drop(known);
-        if self.held.session.away().is_some_and(|away| away.parked.is_some()) {
-            self.all.is_back(&self.held.session);
-        }
-        let before = std::mem::take(&mut lock(&self.held.state).memory);
-        self.all.note_memory(before, 0);
+        self.all.is_back(&self.held);
+        self.all.note_memory(&self.held, 0);
     }
 }
 

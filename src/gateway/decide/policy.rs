@@ -475,8 +475,8 @@ pub(super) mod tests {
     fn without_a_descriptor_nobody_can_tell_whose_an_address_is() {
         let test = "gateway::decide::policy::tests::without_a_descriptor_nobody_can_tell_whose_an_address_is";
         if is_without_descriptors(test) {
-            let ip = "192.0.2.1".parse().unwrap();
-            for result in [is_local(ip), is_second(ip)] {
+            let [ip, ip_of_6] = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
+            for result in [is_local(ip), is_local(ip_of_6), is_second(ip)] {
                 assert!(result.as_ref().is_err_and(sys::is_out_of_descriptors), "{result:?}");
             }
         }

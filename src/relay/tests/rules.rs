@@ -13,6 +13,9 @@ const PIECE: usize = 3000;
 const GET: u8 = b'g';
 /// News: it can write now.
 const WAKE: u8 = b'w';
+/// News: it is to act after [`LATER`].
+const WAIT: u8 = b'l';
+const LATER: Duration = Duration::from_millis(20);
 
 /// A carrier that lasts. Only its news move it: its descriptor reports nothing.
 struct Away {
@@ -20,6 +23,7 @@ struct Away {
     news: File,
     held: Vec<u8>,
     is_awake: bool,
+    acts_at: Option<Instant>,
 }
 
 impl AsFd for Away {
@@ -58,14 +62,19 @@ impl Carrier for Away {
 
 impl Lasting for Away {
     fn acts_at(&self, _: Instant) -> Option<Instant> {
-        None
+        self.acts_at
     }
 
-    fn act(&mut self, _: Instant) -> bool {
+    fn act(&mut self, now: Instant) -> bool {
+        if self.acts_at.take_if(|at| *at <= now).is_some() {
+            self.is_awake = true;
+            return true;
+        }
         let mut news = [0];
         self.news.read_exact(&mut news).unwrap();
         match news {
             [GET] => self.held.extend(pattern(HELD)),
+            [WAIT] => self.acts_at = Some(now + LATER),
             _ => self.is_awake = true,
         }
         true
@@ -100,7 +109,7 @@ fn away(engine: Engine) -> (Rig, [File; 2], File) {
     let ((stdin_reader, stdin), (stdout, stdout_writer), (heard, news)) = (pipe(), pipe(), pipe());
     let theirs = [&stdin_reader, &stdout_writer].map(|end| end.try_clone().unwrap());
     let mut rig = Rig::over(engine, SOON, true, (stdin_reader, stdout_writer), |socket| {
-        Box::new(Away { socket, news: heard, held: Vec::new(), is_awake: false })
+        Box::new(Away { socket, news: heard, held: Vec::new(), is_awake: false, acts_at: None })
     });
     (rig.stdin, rig.stdout) = (Some(stdin), Some(stdout));
     (rig, theirs, news)
@@ -131,6 +140,22 @@ fn what_a_lasting_carrier_learns_moves_each_direction_that_waits_for_it() {
         stdin.write_all(b"x").unwrap();
         until(stdin_reader.as_fd(), |flags| !flags.contains(PollFlags::IN));
         news.write_all(&[WAKE]).unwrap();
+        let mut byte = [0];
+        server.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"x", "{engine:?}");
+        rig.signal.write_all(b"x").unwrap();
+        assert!(matches!(rig.end(), End::Signal), "{engine:?}");
+    }
+}
+
+#[test]
+fn a_lasting_carrier_acts_at_its_time() {
+    for engine in ENGINES {
+        let (mut rig, _, mut news) = away(engine);
+        let (mut stdin, _stdout, mut server) = rig.take();
+        stdin.write_all(b"x").unwrap();
+        // It has nothing to do until then, and there is no other news.
+        news.write_all(&[WAIT]).unwrap();
         let mut byte = [0];
         server.read_exact(&mut byte).unwrap();
         assert_eq!(&byte, b"x", "{engine:?}");

@@ -12,6 +12,7 @@ use crate::gateway::watch::notices::tests::Heard;
 use crate::resume::Link;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::thread;
 
 /// The position that clients name.
 const DELIVERED: u64 = 7;
@@ -214,15 +215,15 @@ fn beyond_the_limit_of_a_user_the_tunnel_that_is_away_longest_ends() {
     slots[4].act(at(3) + GRACE);
     assert_eq!(slots.each_mut().map(over), [None, None, None, Some(Reason::TooMany), None]);
     assert_eq!((*lock(&rig.woken)).as_slice(), [4]);
-    assert_eq!(rig.limit("parked-per-user"), (3, 1));
+    // It counts no longer, and no other one ends in its place.
+    assert_eq!(rig.limit("parked-per-user"), (2, 1));
+    slots[2].act(at(60));
     let warning = rig.heard.text();
     let says = |text| assert!(warning.contains(text), "{warning}");
     says("the user alice has too many tunnels");
     says("--max-parked-per-user allows 2");
     slots[3].ended(Reason::TooMany);
-    // It is looked at once.
-    slots[4].act(at(60));
-    assert_eq!((slots.each_mut().map(over)[4], rig.limit("parked-per-user")), (None, (2, 1)));
+    assert_eq!((rig.limit("parked-per-user"), rig.records.metrics.parked.value()), ((2, 1), 3));
 }
 
 /// A network that changes parks all of them at once.
@@ -234,11 +235,31 @@ fn of_tunnels_that_meet_the_limit_together_no_more_end_than_are_too_many() {
     for slot in &mut slots {
         slot.want(Want::Needed, start);
     }
-    for slot in &mut slots {
-        slot.act(start + GRACE);
-    }
+    // Each is in a thread of its own.
+    thread::scope(|threads| {
+        for slot in &mut slots {
+            threads.spawn(move || slot.act(start + GRACE));
+        }
+    });
     let ended = slots.iter_mut().filter_map(over).count();
-    assert_eq!((ended, rig.limit("parked-per-user")), (2, (4, 2)));
+    assert_eq!((ended, lock(&rig.woken).len(), rig.limit("parked-per-user")), (2, 2, (2, 2)));
+}
+
+#[test]
+fn a_tunnel_that_is_about_to_end_or_to_continue_makes_no_other_one_end() {
+    let rig = Rig::new(Wanted { parked_per_user: 1, ..Wanted::default() });
+    let start = Instant::now();
+    let mut slots = [(); 4].map(|()| rig.slot(Some("alice")));
+    for (slot, seconds) in slots.iter_mut().zip(0..) {
+        slot.want(Want::Needed, start + Duration::from_secs(seconds));
+    }
+    rig.all.end(&slots[1].held, Reason::EndedByAdmin);
+    let (again, _client) = connection();
+    rig.all.resume(&slots[0].held, Box::new(again), Vec::new(), "10.0.0.7:2".parse().unwrap(), 1);
+    slots[3].act(start + GRACE * 2);
+    assert!(matches!(slots[0].next(), Supplied::Connection(_)));
+    let ended = slots.each_mut().map(over);
+    assert_eq!(ended, [None, Some(Reason::EndedByAdmin), Some(Reason::TooMany), None]);
 }
 
 #[test]
@@ -274,6 +295,9 @@ fn where_memory_is_short_windows_are_small_and_then_the_tunnel_that_is_away_long
     assert_eq!(slots.each_mut().map(over), [None, None, Some(Reason::NoMemory), None]);
     assert_eq!((*lock(&rig.woken)).as_slice(), [3]);
     assert!(rig.heard.text().contains("--max-replay-memory allows 1 MiB"), "{}", rig.heard.text());
+    assert_eq!(rig.limit("replay-bytes"), (3001, 1));
+    // Where two tunnels meet the limit at once, the second one finds memory enough.
+    rig.all.free_memory();
     assert_eq!(rig.limit("replay-bytes"), (3001, 1));
     // Its memory was given back already.
     slots[2].ended(Reason::NoMemory);
@@ -349,7 +373,7 @@ fn a_tunnel_in_its_thread_continues_over_the_next_connection_of_its_client() {
     let deadline = Instant::now() + PATIENCE;
     while rig.records.metrics.parked.value() == 0 {
         assert!(Instant::now() < deadline, "nobody notices");
-        std::thread::yield_now();
+        thread::yield_now();
     }
     // Bytes of the VPS wait meanwhile.
     their_vps.write_all(b"meanwhile").unwrap();
