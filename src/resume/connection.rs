@@ -197,6 +197,7 @@ impl<S: Supply> Resumable<S> {
             && carrier.send(&(answers.yes)(self.link.delivered())).is_err()
         {
             // The client comes again.
+            self.supply.want(Want::Needed, now);
             return false;
         }
         (self.below, self.early, self.attached, self.ends_at) = (carrier, early, true, None);

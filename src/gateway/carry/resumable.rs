@@ -78,6 +78,8 @@ struct State {
     n: u64,
     /// A connection that the tunnel has yet to take, and the client's address.
     fresh: Option<(Fresh, SocketAddr)>,
+    /// The tunnel has taken such a connection, which hasn't failed.
+    is_back: bool,
     over: Option<Reason>,
     memory: usize,
 }
@@ -219,7 +221,7 @@ impl Resumables {
     fn end_parked(&self, held: &Held, reason: Reason) -> bool {
         {
             let mut state = lock(&held.state);
-            if state.fresh.is_some() || state.over.is_some() {
+            if state.fresh.is_some() || state.is_back || state.over.is_some() {
                 return false;
             }
             state.over = Some(reason);
@@ -229,13 +231,17 @@ impl Resumables {
         true
     }
 
-    /// Counts a session that is away from now on.
+    /// Counts a session that is away from now on, or still is after a connection that failed.
     fn leaves(&self, held: &Held, now: Instant) {
         let session = &held.session;
-        session.change_away(|away| away.parked = Some(now));
-        self.records.metrics.parked.increment();
-        self.records.audit.parked(session);
-        self.parked.add(whose(session), (now, held.id));
+        let is_away = session.away().and_then(|away| away.parked);
+        if is_away.is_none() {
+            session.change_away(|away| away.parked = Some(now));
+            self.records.metrics.parked.increment();
+            self.records.audit.parked(session);
+        }
+        lock(&held.state).is_back = false;
+        self.parked.add(whose(session), (is_away.unwrap_or(now), held.id));
     }
 
     /// Ends the sessions of the same user that have been away longest, if too many have been for [`GRACE`].
@@ -326,7 +332,8 @@ impl Supply for Slot {
         match want {
             Want::Needed => {
                 self.all.leaves(&self.held, now);
-                self.check_at = Some(now + GRACE);
+                // A connection that fails puts no check off.
+                self.check_at.get_or_insert(now + GRACE);
             }
             Want::Nothing => {
                 self.check_at = None;
@@ -348,6 +355,7 @@ impl Supply for Slot {
             return Supplied::Over(SessionOver::Here(reason));
         }
         let Some((fresh, client)) = state.fresh.take() else { return Supplied::Nothing };
+        state.is_back = true;
         drop(state);
         self.held.session.change_away(|away| away.client = client);
         Supplied::Connection(fresh)

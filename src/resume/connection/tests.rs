@@ -498,6 +498,31 @@ fn a_connection_that_came_too_late_is_not_taken() {
     assert_eq!(script.0.lock().unwrap().wants, Some(Want::Nothing));
 }
 
+#[test]
+fn a_gateway_hears_of_a_connection_that_failed_at_once_and_waits_for_the_next() {
+    let (_client, mut gateway) = ends();
+    gateway.park();
+    let script = gateway.supply.clone();
+    let wants = || script.0.lock().unwrap().wants.take();
+    assert_eq!((wants(), gateway.is_away()), (Some(Want::Needed), true));
+    for (fails, wanted) in [(true, Want::Needed), (false, Want::Nothing)] {
+        let (socket, _peer) = connected();
+        let send = move |socket: &mut TcpStream, bytes: &[u8]| {
+            if fails { Err(io::ErrorKind::BrokenPipe.into()) } else { socket.send(bytes) }
+        };
+        let carrier = Box::new(crate::carrier::tests::Scripted { socket, receive: TcpStream::receive, send });
+        let answers = Answers {
+            vps: String::new(),
+            yes: |_| b"yes".to_vec(),
+            impossible: |_| panic!("a position that can't be"),
+        };
+        let fresh = Fresh { carrier, early: Vec::new(), peer_delivered: 0, answers: Some(answers) };
+        script.0.lock().unwrap().news.push_back(Supplied::Connection(fresh));
+        assert_eq!((gateway.act(Instant::now()), gateway.is_away()), (!fails, fails));
+        assert_eq!(wants(), Some(wanted));
+    }
+}
+
 #[cfg(feature = "gateway")]
 #[test]
 fn another_process_continues_a_session_that_is_not_over() {

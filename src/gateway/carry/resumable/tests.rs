@@ -260,6 +260,21 @@ fn a_tunnel_that_is_about_to_end_or_to_continue_makes_no_other_one_end() {
     assert!(matches!(slots[0].next(), Supplied::Connection(_)));
     let ended = slots.each_mut().map(over);
     assert_eq!(ended, [None, Some(Reason::EndedByAdmin), Some(Reason::TooMany), None]);
+
+    // The connection fails, and the next one is just taken; then that fails as well.
+    let check = |rig: &Rig, slot: &Slot| rig.all.check_limit(&slot.held.session, start + GRACE * 2);
+    slots[0].want(Want::Needed, start + GRACE);
+    assert_eq!(slots[0].acts_at(), Some(start + GRACE));
+    assert_eq!((rig.limit("parked-per-user"), rig.records.metrics.parked.value()), ((2, 1), 4));
+    let (again, _client) = connection();
+    rig.all.resume(&slots[0].held, Box::new(again), Vec::new(), "10.0.0.7:2".parse().unwrap(), 1);
+    assert!(matches!(slots[0].next(), Supplied::Connection(_)));
+    check(&rig, &slots[3]);
+    assert_eq!(over(&mut slots[0]), None);
+    slots[0].want(Want::Needed, start + GRACE);
+    check(&rig, &slots[3]);
+    assert_eq!(slots.each_mut().map(over)[0], Some(Reason::TooMany));
+    assert_eq!(over(&mut slots[3]), None);
 }
 
 #[test]
