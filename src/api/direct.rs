@@ -194,14 +194,14 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
+    use std::io::{BufRead as _, Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::settings::Scheme;
+    use crate::settings::{ConfigFile, Flags, Scheme};
     use crate::sys::AsFd as _;
 
     const BASE: &str = "http://head:8000";
@@ -344,6 +344,29 @@ mod tests {
         assert!(head.starts_with(&format!("GET /api/vps HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n")), "{head}");
         assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
         assert!(head.ends_with("\r\nauthorization: Bearer sekrit\r\n\r\n"), "{head}");
+    }
+
+    #[test]
+    fn the_settings_name_the_host_and_the_proxy_on_the_way() {
+        let (ssh, _ssh_end) = UnixStream::pair().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        let proxied = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut line = String::new();
+            std::io::BufReader::new(&stream).read_line(&mut line).unwrap();
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").unwrap();
+            line
+        });
+        let watch = || Watch { ssh: Some(ssh.as_fd()), signal: None, deadline: Instant::now() + LONG, beside: None };
+        let api = |host: Option<&str>| {
+            let flags = Flags { host: host.map(str::to_owned), upstream_proxy: proxy.parse().ok(), ..Flags::default() };
+            Api::direct(&Settings::resolve(flags, &|_| None, ConfigFile::default()).unwrap(), None, watch())
+        };
+        let named = api(Some("head"));
+        assert_eq!([&named, &api(None)].map(|api| api.shared.transport.is_default), [false, true]);
+        assert!(block_on(named.shared.transport.get("/api/vps", None)).is_err());
+        assert_eq!(proxied.join().unwrap(), "CONNECT head:8000 HTTP/1.1\r\n");
     }
 
     #[test]

@@ -196,6 +196,22 @@ mod tests {
         assert_eq!(host.seen(), <[&str; 0]>::default());
     }
 
+    #[tokio::test]
+    async fn a_change_may_take_as_long_as_a_machine_takes_to_start() {
+        let host = FakeHost::start().await;
+        host.on("/api/vps/restart/42", 0, "");
+        let (client, id) = (Client::new(&host.base, None).unwrap(), TaskId::parse("42").unwrap());
+        let asked = async {
+            while host.seen().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            // The clock jumps to the time limit.
+            tokio::time::pause();
+        };
+        let (answer, ()) = tokio::join!(client.restart(Generation::Todays, id), asked);
+        assert!(matches!(answer, Err(ApiError::Timeout { limit: WORK_LIMIT, .. })), "{answer:?}");
+    }
+
     #[test]
     fn only_a_message_of_success_is_one() {
         assert!(succeeded("VPS 42 paused successfully."));

@@ -193,6 +193,9 @@ impl<S: Supply> Resumable<S> {
             self.end(SessionOver::Here(Reason::Malformed));
             return false;
         }
+        // The peer has told how far it has got, which may free much.
+        self.link.tidy();
+        self.note_memory();
         if let Some(answers) = answers
             && carrier.send(&(answers.yes)(self.link.delivered())).is_err()
         {
@@ -205,9 +208,6 @@ impl<S: Supply> Resumable<S> {
         self.drained = false;
         self.want(Want::Nothing, now);
         self.push();
-        // The peer has told how far it has got, which may free much.
-        self.link.tidy();
-        self.note_memory();
         true
     }
 

@@ -78,8 +78,8 @@ struct State {
     n: u64,
     /// A connection that the tunnel has yet to take, and the client's address.
     fresh: Option<(Fresh, SocketAddr)>,
-    /// The tunnel has taken such a connection, which hasn't failed.
-    is_back: bool,
+    /// Since when it is away, if that counts: no connection is on the way to it, and it is not about to end.
+    parked: Option<Instant>,
     over: Option<Reason>,
     memory: usize,
 }
@@ -122,7 +122,7 @@ impl Resumables {
     fn slot(self: &Arc<Self>, held: Held) -> Slot {
         let held = Arc::new(held);
         lock(&self.known).sessions.insert(held.id, Arc::clone(&held));
-        Slot { held, all: Arc::clone(self), check_at: None }
+        Slot { held, all: Arc::clone(self), is_arriving: false, check_at: None }
     }
 
     /// Takes a tunnel from a previous process: the carrier of its client, which is away, as [`Lasting::pack`] has packed
@@ -211,17 +211,17 @@ impl Resumables {
 
     /// Ends the session: its client may not continue it any more.
     pub(crate) fn end(&self, held: &Held, reason: Reason) {
-        self.allow(held);
         lock(&held.state).over.get_or_insert(reason);
+        self.discount(held);
         (self.wake)(held.session.id);
     }
 
-    /// Ends a session that was taken out of the parked ones, unless its client is just coming back. Its memory counts no
-    /// longer.
-    fn end_parked(&self, held: &Held, reason: Reason) -> bool {
+    /// Ends a session that was taken out of the parked ones, unless its client has come back or is coming. Its memory
+    /// counts no longer.
+    fn end_parked(&self, held: &Held, since: Instant, reason: Reason) -> bool {
         {
             let mut state = lock(&held.state);
-            if state.fresh.is_some() || state.is_back || state.over.is_some() {
+            if state.parked != Some(since) || state.fresh.is_some() || state.over.is_some() {
                 return false;
             }
             state.over = Some(reason);
@@ -231,25 +231,30 @@ impl Resumables {
         true
     }
 
-    /// Counts a session that is away from now on, or still is after a connection that failed.
-    fn leaves(&self, held: &Held, now: Instant) {
-        let session = &held.session;
-        let is_away = session.away().and_then(|away| away.parked);
-        if is_away.is_none() {
-            session.change_away(|away| away.parked = Some(now));
-            self.records.metrics.parked.increment();
-            self.records.audit.parked(session);
+    /// Counts a session that has been away since then against the limits.
+    fn count(&self, held: &Held, since: Instant) {
+        lock(&held.state).parked = Some(since);
+        self.parked.add(whose(&held.session), (since, held.id));
+        // In the meantime it may have been asked to end.
+        if lock(&held.state).over.is_some() {
+            self.discount(held);
         }
-        lock(&held.state).is_back = false;
-        self.parked.add(whose(session), (is_away.unwrap_or(now), held.id));
+    }
+
+    /// Counts it no longer.
+    fn discount(&self, held: &Held) {
+        let since = lock(&held.state).parked.take();
+        if let Some(since) = since {
+            self.parked.remove(&whose(&held.session), &(since, held.id));
+        }
     }
 
     /// Ends the sessions of the same user that have been away longest, if too many have been for [`GRACE`].
     fn check_limit(&self, session: &Session, now: Instant) {
         let whose = whose(session);
-        while let Some(id) = self.parked.take_too_many(&whose, |since| since + GRACE <= now) {
+        while let Some((since, id)) = self.parked.take_too_many(&whose, |since| since + GRACE <= now) {
             let held = lock(&self.known).sessions.get(&id).map(Arc::clone);
-            if held.is_some_and(|held| self.end_parked(&held, Reason::TooMany)) {
+            if held.is_some_and(|held| self.end_parked(&held, since, Reason::TooMany)) {
                 self.parked.per_user.meet();
                 let most = self.parked.per_user.most.number;
                 self.records.notices.warn_too_many_parked(&whose.to_string(), most);
@@ -257,27 +262,12 @@ impl Resumables {
         }
     }
 
-    /// Counts a session as away no longer, if it is.
-    fn is_back(&self, held: &Held) {
-        if held.session.away().is_some_and(|away| away.parked.is_some()) {
-            self.records.metrics.parked.decrement();
-            self.allow(held);
-        }
-    }
-
-    /// Counts a session no longer against the limit of its user.
-    fn allow(&self, held: &Held) {
-        if let Some(since) = held.session.away().and_then(|away| away.parked) {
-            self.parked.remove(&whose(&held.session), &(since, held.id));
-        }
-    }
-
     /// Notes a change of the memory that a session takes. Returns how much it may take.
     fn note_memory(&self, held: &Held, bytes: usize) -> usize {
-        let all = held.set_memory(bytes, &self.parked);
+        let (before, all) = held.set_memory(bytes, &self.parked);
         self.records.metrics.replay_bytes.set(all as u64);
         let most = self.parked.memory.most.number;
-        if all > most {
+        if bytes > before && all > most {
             self.free_memory();
         }
         if all <= most / 2 { MOST_WINDOW } else { SMALL_WINDOW }
@@ -289,9 +279,9 @@ impl Resumables {
         let known = lock(&self.known);
         let takes_memory = |id| known.sessions.get(&id).is_some_and(|held| lock(&held.state).memory > 0);
         while self.parked.takes_too_much()
-            && let Some(id) = self.parked.take_oldest(takes_memory)
+            && let Some((since, id)) = self.parked.take_oldest(takes_memory)
         {
-            if known.sessions.get(&id).is_some_and(|held| self.end_parked(held, Reason::NoMemory)) {
+            if known.sessions.get(&id).is_some_and(|held| self.end_parked(held, since, Reason::NoMemory)) {
                 self.parked.memory.meet();
                 self.records.notices.warn_replay_memory(self.parked.memory.most.number / (1024 * 1024));
             }
@@ -300,11 +290,14 @@ impl Resumables {
 }
 
 impl Held {
-    /// Notes the memory that the session takes. Returns the memory of all sessions.
-    fn set_memory(&self, bytes: usize, parked: &Parked) -> usize {
+    /// Notes the memory that the session takes. Returns what it took before, and the memory of all sessions.
+    fn set_memory(&self, bytes: usize, parked: &Parked) -> (usize, usize) {
         let mut state = lock(&self.state);
+        // The memory of one that is about to end is as good as free.
+        let bytes = if state.over.is_some() { 0 } else { bytes };
+        let before = std::mem::replace(&mut state.memory, bytes);
         // Under the lock, so that the sum never lacks what is taken off it.
-        parked.note_bytes(std::mem::replace(&mut state.memory, bytes), bytes)
+        (before, parked.note_bytes(before, bytes))
     }
 }
 
@@ -322,6 +315,8 @@ struct PackedSlot {
 struct Slot {
     held: Arc<Held>,
     all: Arc<Resumables>,
+    /// The tunnel has taken a connection, and hasn't said yet how that went.
+    is_arriving: bool,
     /// When it counts against the limit of its user. Many clients may be away for a moment, as at a hand-over.
     check_at: Option<Instant>,
 }
@@ -331,17 +326,30 @@ impl Supply for Slot {
         let session = &self.held.session;
         match want {
             Want::Needed => {
-                self.all.leaves(&self.held, now);
+                let parked = session.away().and_then(|away| away.parked);
+                if parked.is_none() {
+                    session.change_away(|away| away.parked = Some(now));
+                    self.all.records.metrics.parked.increment();
+                    self.all.records.audit.parked(session);
+                }
+                // The next connection is there already, unless it has failed.
+                if self.is_arriving && parked.is_none() {
+                    return;
+                }
+                self.is_arriving = false;
+                let since = parked.unwrap_or(now);
+                self.all.count(&self.held, since);
                 // A connection that fails puts no check off.
-                self.check_at.get_or_insert(now + GRACE);
+                self.check_at.get_or_insert(now.max(since + GRACE));
             }
             Want::Nothing => {
-                self.check_at = None;
-                self.all.is_back(&self.held);
+                (self.check_at, self.is_arriving) = (None, false);
+                self.all.discount(&self.held);
                 let away = session.change_away(|away| {
                     away.parked = None;
                     away.moves += 1;
                 });
+                self.all.records.metrics.parked.decrement();
                 self.all.records.metrics.resumed.increment();
                 self.all.records.audit.resumed(session, away);
             }
@@ -355,8 +363,9 @@ impl Supply for Slot {
             return Supplied::Over(SessionOver::Here(reason));
         }
         let Some((fresh, client)) = state.fresh.take() else { return Supplied::Nothing };
-        state.is_back = true;
         drop(state);
+        self.is_arriving = true;
+        self.all.discount(&self.held);
         self.held.session.change_away(|away| away.client = client);
         Supplied::Connection(fresh)
     }
@@ -398,7 +407,10 @@ impl Slot {
             known.ended.pop_front();
         }
         drop(known);
-        self.all.is_back(&self.held);
+        self.all.discount(&self.held);
+        if self.held.session.away().is_some_and(|away| away.parked.is_some()) {
+            self.all.records.metrics.parked.decrement();
+        }
         self.all.note_memory(&self.held, 0);
     }
 }

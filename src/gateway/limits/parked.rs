@@ -67,9 +67,9 @@ impl Parked {
         take(&mut lock(&self.away), whose, tunnel);
     }
 
-    /// Takes out the tunnel of this owner that has been away longest, if more than may be have been away since
-    /// `is_long_ago`.
-    pub(crate) fn take_too_many(&self, whose: &Whose, is_long_ago: impl Fn(Instant) -> bool) -> Option<SessionId> {
+    /// Takes out the tunnel of this owner that has been away longest, if more of them than allowed have been away since a
+    /// time for which `is_long_ago` is true.
+    pub(crate) fn take_too_many(&self, whose: &Whose, is_long_ago: impl Fn(Instant) -> bool) -> Option<ParkedTunnel> {
         let mut away = lock(&self.away);
         let tunnels = away.get(whose)?;
         let (since, _) = tunnels.iter().nth(self.per_user.most.number)?;
@@ -78,7 +78,7 @@ impl Parked {
     }
 
     /// Takes out the tunnel that has been away longest among those for which `is_one` is true.
-    pub(crate) fn take_oldest(&self, is_one: impl Fn(SessionId) -> bool) -> Option<SessionId> {
+    pub(crate) fn take_oldest(&self, is_one: impl Fn(SessionId) -> bool) -> Option<ParkedTunnel> {
         let mut away = lock(&self.away);
         let oldest_of = |tunnels: &BTreeSet<ParkedTunnel>| tunnels.iter().find(|(_, id)| is_one(*id)).copied();
         let of_each = away.iter().filter_map(|(whose, tunnels)| Some((oldest_of(tunnels)?, whose)));
@@ -108,13 +108,13 @@ impl Parked {
 }
 
 /// Takes a tunnel out of the parked ones, and its owner with the last one.
-fn take(away: &mut Away, whose: &Whose, tunnel: &ParkedTunnel) -> Option<SessionId> {
+fn take(away: &mut Away, whose: &Whose, tunnel: &ParkedTunnel) -> Option<ParkedTunnel> {
     let tunnels = away.get_mut(whose)?;
     let taken = tunnels.take(tunnel);
     if tunnels.is_empty() {
         away.remove(whose);
     }
-    taken.map(|(_, id)| id)
+    taken
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
         for (whose, seconds, number) in tunnels {
             parked.add(whose.clone(), (start + SECOND * seconds, id(number)));
         }
-        let take = |whose, seconds| parked.take_too_many(whose, |since| since <= start + SECOND * seconds);
+        let take = |whose, seconds| Some(parked.take_too_many(whose, |since| since <= start + SECOND * seconds)?.1);
         assert_eq!(parked.limits()[0].used, Some(4));
         // Before the third one has been away for long, none is too many.
         assert_eq!([take(&alice, 2), take(&bob, 9)], [None; 2]);
@@ -161,7 +161,8 @@ mod tests {
             parked.add(Whose::User(whose.into()), (start + SECOND * seconds, id(number)));
         }
         let taken = [(); 4].map(|()| parked.take_oldest(|tunnel| tunnel != id(1)));
-        assert_eq!(taken, [Some(id(2)), Some(id(4)), Some(id(3)), None]);
+        let expected = [(0, 2), (2, 4), (3, 3)].map(|(seconds, number)| Some((start + SECOND * seconds, id(number))));
+        assert_eq!(taken, [expected[0], expected[1], expected[2], None]);
         assert_eq!(lock(&parked.away).len(), 1);
     }
 

@@ -3,6 +3,7 @@
 mod pressure;
 
 use super::*;
+use crate::carrier;
 use crate::resume::Answers;
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
@@ -300,6 +301,18 @@ fn ends() -> (Resumable<Scripted>, Resumable<Scripted>) {
     (End::new(Role::Client, one, 0, false).carrier, End::new(Role::Gateway, other, 0, false).carrier)
 }
 
+/// A client's next connection, and its end of that. It may have failed already.
+fn fresh(peer_delivered: u64, fails: bool) -> (Fresh, TcpStream) {
+    let (socket, peer) = connected();
+    let send = move |socket: &mut TcpStream, bytes: &[u8]| {
+        if fails { Err(io::ErrorKind::BrokenPipe.into()) } else { socket.send(bytes) }
+    };
+    let carrier = Box::new(carrier::tests::Scripted { socket, receive: TcpStream::receive, send });
+    let answers =
+        Answers { vps: String::new(), yes: |_| b"yes".to_vec(), impossible: |_| panic!("a position that can't be") };
+    (Fresh { carrier, early: Vec::new(), peer_delivered, answers: Some(answers) }, peer)
+}
+
 fn would_block<T: std::fmt::Debug>(result: io::Result<T>) -> bool {
     result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
@@ -506,17 +519,7 @@ fn a_gateway_hears_of_a_connection_that_failed_at_once_and_waits_for_the_next() 
     let wants = || script.0.lock().unwrap().wants.take();
     assert_eq!((wants(), gateway.is_away()), (Some(Want::Needed), true));
     for (fails, wanted) in [(true, Want::Needed), (false, Want::Nothing)] {
-        let (socket, _peer) = connected();
-        let send = move |socket: &mut TcpStream, bytes: &[u8]| {
-            if fails { Err(io::ErrorKind::BrokenPipe.into()) } else { socket.send(bytes) }
-        };
-        let carrier = Box::new(crate::carrier::tests::Scripted { socket, receive: TcpStream::receive, send });
-        let answers = Answers {
-            vps: String::new(),
-            yes: |_| b"yes".to_vec(),
-            impossible: |_| panic!("a position that can't be"),
-        };
-        let fresh = Fresh { carrier, early: Vec::new(), peer_delivered: 0, answers: Some(answers) };
+        let (fresh, _peer) = fresh(0, fails);
         script.0.lock().unwrap().news.push_back(Supplied::Connection(fresh));
         assert_eq!((gateway.act(Instant::now()), gateway.is_away()), (!fails, fails));
         assert_eq!(wants(), Some(wanted));

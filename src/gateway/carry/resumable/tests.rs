@@ -56,6 +56,13 @@ impl Rig {
         self.all.slot(Held { id, key, session, state: Mutex::default() })
     }
 
+    /// The client of the tunnel comes again. Returns its end of the connection.
+    fn comes_back(&self, slot: &Slot) -> TcpStream {
+        let (ours, theirs) = connection();
+        self.all.resume(&slot.held, Box::new(ours), Vec::new(), "10.0.0.7:2".parse().unwrap(), 1);
+        theirs
+    }
+
     /// The answer to the client of `held` at its try number `n`: the session, if it may continue that.
     fn find(&self, held: &Held, n: u64) -> Result<u64, Refusal> {
         let mac = held.key.sign(held.id, n, DELIVERED);
@@ -253,28 +260,77 @@ fn a_tunnel_that_is_about_to_end_or_to_continue_makes_no_other_one_end() {
     for (slot, seconds) in slots.iter_mut().zip(0..) {
         slot.want(Want::Needed, start + Duration::from_secs(seconds));
     }
-    rig.all.end(&slots[1].held, Reason::EndedByAdmin);
-    let (again, _client) = connection();
-    rig.all.resume(&slots[0].held, Box::new(again), Vec::new(), "10.0.0.7:2".parse().unwrap(), 1);
-    slots[3].act(start + GRACE * 2);
+    rig.all.end(&slots[3].held, Reason::EndedByAdmin);
+    let _client = rig.comes_back(&slots[0]);
+    slots[2].act(start + GRACE * 2);
     assert!(matches!(slots[0].next(), Supplied::Connection(_)));
     let ended = slots.each_mut().map(over);
-    assert_eq!(ended, [None, Some(Reason::EndedByAdmin), Some(Reason::TooMany), None]);
+    assert_eq!(ended, [None, Some(Reason::TooMany), None, Some(Reason::EndedByAdmin)]);
 
-    // The connection fails, and the next one is just taken; then that fails as well.
+    // The connection fails, and so does the next one, before which others are looked at.
     let check = |rig: &Rig, slot: &Slot| rig.all.check_limit(&slot.held.session, start + GRACE * 2);
-    slots[0].want(Want::Needed, start + GRACE);
+    slots[0].want(Want::Needed, start + GRACE / 2);
     assert_eq!(slots[0].acts_at(), Some(start + GRACE));
     assert_eq!((rig.limit("parked-per-user"), rig.records.metrics.parked.value()), ((2, 1), 4));
-    let (again, _client) = connection();
-    rig.all.resume(&slots[0].held, Box::new(again), Vec::new(), "10.0.0.7:2".parse().unwrap(), 1);
+    let _client = rig.comes_back(&slots[0]);
     assert!(matches!(slots[0].next(), Supplied::Connection(_)));
-    check(&rig, &slots[3]);
+    check(&rig, &slots[2]);
     assert_eq!(over(&mut slots[0]), None);
     slots[0].want(Want::Needed, start + GRACE);
-    check(&rig, &slots[3]);
+    check(&rig, &slots[2]);
     assert_eq!(slots.each_mut().map(over)[0], Some(Reason::TooMany));
-    assert_eq!(over(&mut slots[3]), None);
+    assert_eq!(over(&mut slots[2]), None);
+}
+
+#[test]
+fn a_tunnel_that_moves_to_another_connection_counts_only_if_that_fails() {
+    let rig = Rig::default();
+    let mut slot = rig.slot(Some("alice"));
+    let counts = || (rig.limit("parked-per-user").0, rig.records.metrics.parked.value());
+    let now = Instant::now();
+    for fails in [false, true] {
+        let _client = rig.comes_back(&slot);
+        assert!(matches!(slot.next(), Supplied::Connection(_)));
+        slot.want(Want::Needed, now);
+        assert_eq!((counts(), slot.acts_at()), ((0, 1), None));
+        if fails {
+            slot.want(Want::Needed, now);
+            assert_eq!((counts(), slot.acts_at()), ((1, 1), Some(now + GRACE)));
+        } else {
+            slot.want(Want::Nothing, now);
+            assert_eq!(counts(), (0, 0));
+        }
+    }
+    // One that failed after its check is checked at once.
+    slot.act(now + GRACE);
+    slot.want(Want::Needed, now + GRACE * 2);
+    assert_eq!(slot.acts_at(), Some(now + GRACE * 2));
+}
+
+#[test]
+fn a_tunnel_is_ended_at_a_limit_only_as_it_was_when_it_was_chosen() {
+    let rig = Rig::default();
+    let start = Instant::now();
+    let parked = || {
+        let mut slot = rig.slot(None);
+        slot.want(Want::Needed, start);
+        slot
+    };
+    let [still_away, mut away_again, coming, ending] = [(); 4].map(|()| parked());
+    away_again.want(Want::Nothing, start);
+    away_again.want(Want::Needed, start + GRACE);
+    let _client = rig.comes_back(&coming);
+    lock(&ending.held.state).over = Some(Reason::Stopped);
+    let mut slots = [still_away, away_again, coming, ending];
+    let are_ended = slots.each_ref().map(|slot| rig.all.end_parked(&slot.held, start, Reason::TooMany));
+    assert_eq!(are_ended, [true, false, false, false]);
+    assert_eq!(slots.each_mut().map(over), [Some(Reason::TooMany), None, None, Some(Reason::Stopped)]);
+    // It is parked just now.
+    let mut late = rig.slot(None);
+    rig.all.end(&late.held, Reason::EndedByAdmin);
+    let before = rig.limit("parked-per-user");
+    late.want(Want::Needed, start);
+    assert_eq!(rig.limit("parked-per-user"), before);
 }
 
 #[test]
@@ -317,8 +373,33 @@ fn where_memory_is_short_windows_are_small_and_then_the_tunnel_that_is_away_long
     // Its memory was given back already.
     slots[2].ended(Reason::NoMemory);
     assert_eq!(rig.limit("replay-bytes"), (3001, 1));
+    // Nor does it take any more.
+    assert_eq!(slots[2].note_memory(MOST), MOST_WINDOW);
+    assert_eq!(rig.limit("replay-bytes"), (3001, 1));
     slots[3].ended(Reason::Expired);
     assert_eq!((rig.limit("replay-bytes"), rig.records.metrics.replay_bytes.value()), ((1000, 1), 1000));
+}
+
+#[test]
+fn where_one_tunnel_frees_too_little_memory_more_end_but_none_that_comes_back() {
+    const MOST: usize = 1024 * 1024;
+    let rig = Rig::new(Wanted { replay_mebibytes: 1, ..Wanted::default() });
+    let start = Instant::now();
+    let mut slots = [(); 5].map(|()| rig.slot(None));
+    for (slot, seconds) in slots[..4].iter_mut().zip(0..) {
+        slot.want(Want::Needed, start + Duration::from_secs(seconds));
+        slot.note_memory(MOST / 4);
+    }
+    let _client = rig.comes_back(&slots[0]);
+    assert_eq!(slots[4].note_memory(MOST / 2), SMALL_WINDOW);
+    assert!(matches!(slots[0].next(), Supplied::Connection(_)));
+    let ended = Some(Reason::NoMemory);
+    assert_eq!(slots.each_mut().map(over), [None, ended, ended, None, None]);
+    assert_eq!(rig.limit("replay-bytes"), (MOST, 2));
+    // Less memory ends none, even if it is still too much.
+    rig.limits.parked.note_bytes(0, MOST);
+    slots[4].note_memory(MOST / 4);
+    assert_eq!(slots.each_mut().map(over)[3], None);
 }
 
 /// A client with its end of the stream.
