@@ -409,7 +409,11 @@ impl<S: Carrier> Tls<S> {
             Ok(()) => Ok((taken, read, written)),
             Err(error) => {
                 let fault = match &self.client {
-                    Some(client) => Fault::from_error(&error, client.presented()),
+                    Some(client) => match Fault::from_error(&error, client.presented()) {
+                        // Its first bytes were TLS.
+                        Fault::NotTls(_) => Fault::Other("it stopped speaking TLS".to_owned()),
+                        fault => fault,
+                    },
                     // Its words are about a server.
                     None => Fault::Other(excerpt(&error.to_string())),
                 };

@@ -59,6 +59,14 @@ fn a_peer_is_told_of_its_bad_record_whatever_is_to_be_said_before() {
     }
 }
 
+#[test]
+fn a_peer_that_had_tls_and_then_sends_text_is_not_one_without_tls() {
+    let (mut client, mut server) = pair();
+    server.below.send(b"HTTP/1.1 400 Bad Request\r\n").unwrap();
+    let seen = fault(receive(&mut client, 100).map(|read| read.len()));
+    assert_eq!(seen, Fault::Other("it stopped speaking TLS".to_owned()));
+}
+
 /// Bytes before a bad record are authentic, and are delivered however little their reader takes at once. A writer learns of
 /// the record, too.
 #[test]
