@@ -17,13 +17,14 @@ pub use asynchronous::Asynchronous;
 pub use lasting::{Lasting, Reason};
 pub use tls::{Tls, starts_as_tls};
 
+use std::any::Any;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 
 use crate::sys::{self, AsFd, BorrowedFd, PollFlags};
 
 /// A connection that carries a tunnel. No call waits: one that would have to wait fails with `WouldBlock`.
-pub trait Carrier: AsFd + Send {
+pub trait Carrier: AsFd + Send + Any {
     /// Reads into `buffer`. `Ok(0)` is the end of the stream.
     ///
     /// A carrier may hold bytes that its descriptor doesn't report. So a caller reads until `WouldBlock` before it waits.

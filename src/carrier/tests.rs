@@ -69,8 +69,8 @@ impl<R, W> AsFd for Scripted<R, W> {
 
 impl<R, W> Carrier for Scripted<R, W>
 where
-    R: FnMut(&mut TcpStream, &mut [u8]) -> io::Result<usize> + Send,
-    W: FnMut(&mut TcpStream, &[u8]) -> io::Result<usize> + Send,
+    R: FnMut(&mut TcpStream, &mut [u8]) -> io::Result<usize> + Send + 'static,
+    W: FnMut(&mut TcpStream, &[u8]) -> io::Result<usize> + Send + 'static,
 {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (self.receive)(&mut self.socket, buffer)

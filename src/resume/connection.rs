@@ -350,7 +350,7 @@ impl<S: Supply> AsFd for Resumable<S> {
     }
 }
 
-impl<S: Supply> Carrier for Resumable<S> {
+impl<S: Supply + 'static> Carrier for Resumable<S> {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let now = Instant::now();
         let unread = self.give_unread(buffer);

@@ -237,7 +237,7 @@ fn a_reader_is_not_gone_while_stdin_is_open() {
 fn a_carrier_that_brings_nothing_does_not_put_the_end_of_its_reader_off() {
     let ((stdin_reader, _), (_stdout, stdout_writer)) = (pipe(), pipe());
     let deadline = Instant::now() + Duration::from_secs(5);
-    let receive = |_: &mut TcpStream, _: &mut [u8]| {
+    let receive = move |_: &mut TcpStream, _: &mut [u8]| {
         if Instant::now() < deadline { Err(io::ErrorKind::Interrupted.into()) } else { Ok(0) }
     };
     let (socket, _server) = connection();

@@ -29,6 +29,7 @@
 
 mod flow;
 mod inbox;
+mod kept;
 mod pace;
 mod pipes;
 mod side;

@@ -6,11 +6,12 @@ use std::time::Instant;
 use mio::event::Event;
 use mio::{Registry, Token};
 
+use super::kept::Kept;
 use crate::carrier::{Carrier, Lasting, Reason};
 use crate::sys::{self, BorrowedFd, PollFlags};
 
 pub(super) struct Side {
-    carrier: Box<dyn Carrier>,
+    carrier: Kept,
     /// A read may succeed.
     pub(super) readable: bool,
     /// A write may succeed.
@@ -33,7 +34,7 @@ impl Side {
         // carrier may hold bytes, which no event reports.
         let readable = carrier.bare_socket().is_none();
         Self {
-            carrier,
+            carrier: Kept::new(carrier),
             readable,
             writable: true,
             ended: false,
@@ -202,7 +203,7 @@ impl Side {
 
     /// The carrier, off the event loop.
     pub(super) fn into_carrier(self) -> Box<dyn Carrier> {
-        self.carrier
+        self.carrier.into_box()
     }
 
     /// Sets what the peer is told as the reason of an end that the gateway makes. A reset says it where no reason can be

@@ -82,7 +82,7 @@ pub(super) struct Tunnel {
     ending: Ending,
     /// Since when both streams have ended. The last bytes of one may still be under way.
     over: Option<Instant>,
-    closing: Option<Closing>,
+    closing: Option<Box<Closing>>,
     /// When it last moved anything.
     pub(super) moved_at: Instant,
     turns: Turns,
@@ -146,7 +146,7 @@ impl Tunnel {
         }
         match state.ends {
             [Some(End::Complete), Some(End::Complete)] => tunnel.over = Some(Instant::now()),
-            [Some(_), Some(_)] => tunnel.closing = Some(Closing::of(Party::Client)),
+            [Some(_), Some(_)] => tunnel.closing = Some(Box::new(Closing::of(Party::Client))),
             _ => {}
         }
         tunnel
@@ -312,7 +312,7 @@ impl Tunnel {
                 if self.side(party).end_writing().is_err() {
                     return Some(Next::Remove(SessionEnding::Complete));
                 }
-                self.closing = Some(Closing::of(party));
+                self.closing = Some(Box::new(Closing::of(party)));
                 self.release(tools);
                 Some(self.drain_closing(tools))
             }
