@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -211,8 +211,9 @@ impl Resumables {
 
     /// Ends the session: its client may not continue it any more.
     pub(crate) fn end(&self, held: &Held, reason: Reason) {
-        lock(&held.state).over.get_or_insert(reason);
-        self.discount(held);
+        let mut state = lock(&held.state);
+        state.over.get_or_insert(reason);
+        self.discount(held, state);
         (self.wake)(held.session.id);
     }
 
@@ -236,14 +237,16 @@ impl Resumables {
         lock(&held.state).parked = Some(since);
         self.parked.add(whose(&held.session), (since, held.id));
         // In the meantime it may have been asked to end.
-        if lock(&held.state).over.is_some() {
-            self.discount(held);
+        let state = lock(&held.state);
+        if state.over.is_some() {
+            self.discount(held, state);
         }
     }
 
     /// Counts it no longer.
-    fn discount(&self, held: &Held) {
-        let since = lock(&held.state).parked.take();
+    fn discount(&self, held: &Held, mut state: MutexGuard<'_, State>) {
+        let since = state.parked.take();
+        drop(state);
         if let Some(since) = since {
             self.parked.remove(&whose(&held.session), &(since, held.id));
         }
@@ -344,7 +347,7 @@ impl Supply for Slot {
             }
             Want::Nothing => {
                 (self.check_at, self.is_arriving) = (None, false);
-                self.all.discount(&self.held);
+                self.all.discount(&self.held, lock(&self.held.state));
                 let away = session.change_away(|away| {
                     away.parked = None;
                     away.moves += 1;
@@ -363,9 +366,8 @@ impl Supply for Slot {
             return Supplied::Over(SessionOver::Here(reason));
         }
         let Some((fresh, client)) = state.fresh.take() else { return Supplied::Nothing };
-        drop(state);
+        self.all.discount(&self.held, state);
         self.is_arriving = true;
-        self.all.discount(&self.held);
         self.held.session.change_away(|away| away.client = client);
         Supplied::Connection(fresh)
     }
@@ -407,7 +409,7 @@ impl Slot {
             known.ended.pop_front();
         }
         drop(known);
-        self.all.discount(&self.held);
+        self.all.discount(&self.held, lock(&self.held.state));
         if self.held.session.away().is_some_and(|away| away.parked.is_some()) {
             self.all.records.metrics.parked.decrement();
         }
