@@ -311,7 +311,7 @@ mod tests {
     #[test]
     fn a_host_that_takes_no_connection_is_given_its_time() {
         let (ssh, _ssh_end) = UnixStream::pair().unwrap();
-        // The packets to it get lost once it has these many connections that nobody accepts.
+        // Nobody accepts these connections. Once the queue is full, the packets of further ones get lost.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         rustix::net::listen(&listener, 0).unwrap();
         let address = listener.local_addr().unwrap();

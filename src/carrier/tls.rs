@@ -410,7 +410,7 @@ impl<S: Carrier> Tls<S> {
             Err(error) => {
                 let fault = match &self.client {
                     Some(client) => match Fault::from_error(&error, client.presented()) {
-                        // Its first bytes were TLS.
+                        // The first bytes of the server were TLS.
                         Fault::NotTls(_) => Fault::Other("it stopped speaking TLS".to_owned()),
                         fault => fault,
                     },

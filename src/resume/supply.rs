@@ -95,7 +95,7 @@ impl SessionOver {
 
 /// The source of the connections of one tunnel.
 pub trait Supply: Send {
-    /// Notes how much the tunnel wants a connection, when that changes, and when a connection from here has failed.
+    /// Notes how much the tunnel wants a connection, when that changes, and when a connection of [`Supply::next`] has failed.
     fn want(&mut self, want: Want, now: Instant);
 
     /// The news since the last call.

@@ -243,7 +243,7 @@ impl Resumables {
         }
     }
 
-    /// Counts it no longer.
+    /// Counts the session no longer, if it counts.
     fn discount(&self, held: &Held, mut state: MutexGuard<'_, State>) {
         let since = state.parked.take();
         drop(state);

@@ -17,7 +17,7 @@ const WAKE: u8 = b'w';
 const WAIT: u8 = b'l';
 const LATER: Duration = Duration::from_millis(20);
 
-/// A carrier that lasts. Only its news move it: its descriptor reports nothing.
+/// A carrier that lasts. Only its news and its time move it: its descriptor reports nothing.
 struct Away {
     socket: TcpStream,
     news: File,

@@ -1,4 +1,5 @@
-//! How a side keeps its carrier: most are bare sockets, and an idle tunnel takes less memory without a box for each.
+//! How a side keeps its carrier. Most carriers are bare sockets, and an idle tunnel takes less memory without a box for
+//! each of its two.
 
 use std::any::Any;
 use std::net::TcpStream;
