@@ -65,25 +65,31 @@ slow=(
     bad_input::a_host_that_hangs
     bad_input::a_proxy_that_hangs
     clusters::
+    clusters_auth::
     clusters_bad_input::
     clusters_change::
     clusters_completion::
     clusters_doctor::
     clusters_migration::
     clusters_moves::
+    clusters_names::
     clusters_tls::
     clusters_tokens::
     dead_runners::
     doctor::machine::an_earlier
     doctor::network::
     doctor::own_ssh::
+    doctor::private::
     doctor::tunnel::
+    doctor::vps::one_that_nobody
     each_cause::
     gateway_access::while_the_host_is_down
     gateway_audit::an_audit_line_for_each_reason
+    gateway_audit::an_audit_log_that_nobody_reads
     gateway_behind_fronts::
     gateway_limits::at_the_limit
     gateway_limits::silent_clients
+    gateway_own_addresses::
     gateway_page
     gateway_pipes::bulk_goes
     gateway_prometheus::
@@ -98,7 +104,11 @@ slow=(
     helper_older_endurance::
     helper_pipes::a_larger_pipe
     helper_waits::
+    hints::the_host_takes
     hundred_megabytes
+    odd_homes::
+    older_host::
+    older_host_commands::
     other_proxies::
     over_tls::helper_answers::
     over_tls_by_bytes::
@@ -123,6 +133,8 @@ slow=(
     surroundings::a_
     surroundings::closed_
     talking_shells::
+    twenty_at_once
+    upstream_bad_input::
     upstream_environment::
     upstream_proxies::
     upstream_settings::

@@ -341,7 +341,16 @@ mod tests {
             assert!(!rig.engine.splices);
             assert!(matches!(rig.step(Ok(None)), Ok(Step::Moved(0))));
             assert_eq!(rig.engine.splices, splices, "{bytes} bytes, can splice: {can_splice}");
-            assert!(matches!(rig.step(Ok(None)), Ok(Step::Moved(moved)) if moved == bytes));
+            // A Linux before 6.5 takes less than this at once.
+            let mut moved = 0;
+            while moved < bytes {
+                match rig.step(Ok(None)) {
+                    Ok(Step::Moved(part)) if part > 0 => moved += part,
+                    Ok(Step::Blocked(Waits::Sink)) => {}
+                    _ => panic!("after {moved} bytes of {bytes}"),
+                }
+            }
+            assert!(rig.written() == vec![b'r'; bytes]);
         }
     }
 }
