@@ -54,7 +54,18 @@ sum() {
 # Moves each file to its place. The work folder is on the same disk, so no file is ever half there.
 move() {
     find bin share -type f | while IFS= read -r file; do
-        mkdir -p "$prefix/${file%/*}" && [ ! -d "$prefix/$file" ] && mv -f "$file" "$prefix/$file" || exit 1
+        mv -f "$file" "$prefix/$file" || exit 1
+    done
+}
+
+# The first folder of the prefix that can't take its files, if there is one. It makes those that are missing.
+blocked() {
+    find bin share -type f | while IFS= read -r file; do
+        folder=$prefix/${file%/*}
+        if ! { mkdir -p "$folder" && [ -w "$folder" ] && [ ! -d "$prefix/$file" ]; } 2>/dev/null; then
+            echo "$folder"
+            break
+        fi
     done
 }
 
@@ -68,9 +79,10 @@ main() {
     for tool in tar gzip; do
         has $tool || die "$tool is not installed" "install it"
     done
+    is_new=$([ -d "$prefix" ] || echo yes)
     { mkdir -p "$prefix" && prefix=$(cd "$prefix" && pwd) && work=$(mktemp -d "$prefix/.kohakuriver-proxy.XXXXXX"); } ||
         die "cannot write to $prefix" "name another folder: KOHAKURIVER_PREFIX=FOLDER"
-    trap 'rm -rf "$work"' EXIT
+    trap 'rm -rf "$work"; [ -z "$is_new" ] || rmdir "$prefix" 2>/dev/null || :' EXIT
     trap 'exit 130' HUP INT TERM
 
     download SHA256SUMS
@@ -82,6 +94,8 @@ main() {
         die "$name.tar.gz has the SHA-256 $actual, and SHA256SUMS says $expected" "try again; if it stays so, tell the maintainers"
     tar -xzf "$work/$name.tar.gz" -C "$work" || die "cannot unpack into $prefix" "is there room on the disk?"
     "$work/$name/bin/kohakuriver" --version >/dev/null || die "the programs don't run on this machine"
+    folder=$(cd "$work/$name" && blocked)
+    [ -z "$folder" ] || die "cannot write to $folder" "name another folder: KOHAKURIVER_PREFIX=FOLDER"
     (cd "$work/$name" && move) || die "cannot write to $prefix" "name another folder: KOHAKURIVER_PREFIX=FOLDER"
 
     say "installed kohakuriver, kohakuriver-proxy and kohakuriver-gateway @VERSION@ in $prefix/bin"

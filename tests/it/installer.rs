@@ -16,8 +16,8 @@ const SCRIPT: &str = include_str!("../../contrib/install.sh");
 const VERSION: &str = "1.2.3";
 const PROGRAMS: [&str; 3] = ["kohakuriver", "kohakuriver-gateway", "kohakuriver-proxy"];
 /// The programs that the script needs, except one that downloads.
-const NEEDS: [&str; 12] =
-    ["awk", "cut", "find", "gzip", "mkdir", "mktemp", "mv", "rm", "sha256sum", "tar", "uname", "sh"];
+const NEEDS: [&str; 13] =
+    ["awk", "cut", "find", "gzip", "mkdir", "mktemp", "mv", "rm", "rmdir", "sha256sum", "tar", "uname", "sh"];
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 
 /// A release on a web server, and a user who has nothing but [`NEEDS`] on PATH.
@@ -86,7 +86,7 @@ impl Release {
     fn refuses(&self, says: &[&str]) {
         let outcome = self.install();
         outcome.exits(1).prints_nothing().says(says);
-        assert!(files(&self.prefix()).is_empty(), "{:?} are left\n{outcome}", files(&self.prefix()));
+        assert!(!self.prefix().exists(), "{:?} are left\n{outcome}", files(&self.prefix()));
     }
 }
 
@@ -236,5 +236,21 @@ fn an_interrupted_installation_leaves_nothing() {
     assert_eq!(fs::read_dir(release.prefix()).unwrap().count(), 1);
     run.signal_group(Signal::TERM);
     run.finish().exits(130);
-    assert_eq!(fs::read_dir(release.prefix()).unwrap().count(), 0);
+    assert!(!release.prefix().exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told_before_anything_is_installed() {
+    let release = Release::new();
+    let earlier = release.home.script(".local/bin/kohakuriver", "#!/bin/sh\necho earlier\n");
+    // A file where a folder has to be, and a folder where a file has to be.
+    for (blocks, folder) in [("man/man1/kohakuriver.1.gz/x", "man/man1"), ("man", "man/man1")] {
+        let _ = fs::remove_dir_all(release.prefix().join("share"));
+        release.home.write(&format!(".local/share/{blocks}"), "the user's");
+        let before = files(&release.prefix());
+        let says = format!("cannot write to {}\n", release.prefix().join("share").join(folder).display());
+        release.install().exits(1).prints_nothing().says(&[&says, "KOHAKURIVER_PREFIX=FOLDER"]);
+        assert_eq!(files(&release.prefix()), before, "{blocks}");
+        Run::new(&earlier, &release.home).output().succeeds().prints("earlier\n");
+    }
 }
