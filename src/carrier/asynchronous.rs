@@ -121,16 +121,21 @@ impl<C: Carrier + Unpin> AsyncWrite for Asynchronous<C> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let held = |carrier: &mut C| match carrier.flush() {
-            Ok(()) if !carrier.waits_for(PollFlags::empty()).is_empty() => Err(io::ErrorKind::WouldBlock.into()),
-            flushed => flushed,
-        };
-        self.get_mut().poll(context, held, |carrier| carrier.waits_for(PollFlags::empty()))
+        self.get_mut().poll(context, flush_all, |carrier| carrier.waits_for(PollFlags::empty()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.get_mut().end_writing()?;
-        Pin::new(this).poll_flush(context)
+        // It is one call: a socket that has been ended is not ended again only because the task has to come again.
+        let end = |carrier: &mut C| {
+            carrier.end_writing()?;
+            flush_all(carrier)
+        };
+        self.get_mut().poll(context, end, |carrier| carrier.waits_for(PollFlags::empty()))
     }
+}
+
+/// Sends what a layer holds; fails with `WouldBlock` while something is left.
+fn flush_all(carrier: &mut impl Carrier) -> io::Result<()> {
+    carrier.flush()?;
+    if carrier.waits_for(PollFlags::empty()).is_empty() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
 }

@@ -423,3 +423,30 @@ async fn a_flush_ends_once_everything_that_a_layer_holds_is_sent() {
     Waiting(Box::new(theirs)).read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"held");
 }
+
+/// A task that has used its share has to come again, and a socket whose two streams have ended can't be ended once more.
+#[tokio::test]
+async fn an_end_is_sent_once_though_a_task_has_to_come_again_for_it() {
+    use std::pin::Pin;
+    use std::task::Poll;
+    use tokio::io::AsyncWrite as _;
+    use tokio::task::coop;
+
+    let (socket, peer) = connection();
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(sys::poll(&mut [sys::entry(socket.as_fd(), PollFlags::IN)], Some(Instant::now() + LIMIT)).unwrap());
+    let mut stream = Asynchronous::new(socket).unwrap();
+    let mut is_first = true;
+    std::future::poll_fn(|context| {
+        let is_tired = std::mem::take(&mut is_first);
+        while is_tired && let Poll::Ready(share) = coop::poll_proceed(context) {
+            share.made_progress();
+        }
+        let ended = Pin::new(&mut stream).poll_shutdown(context);
+        assert_eq!(ended.is_pending(), is_tired);
+        ended
+    })
+    .await
+    .unwrap();
+    assert_eq!((&peer).read(&mut [0]).unwrap(), 0);
+}
