@@ -71,19 +71,21 @@ blocked() {
 
 # All of it is a function: of a script that is cut off on its way, nothing runs.
 main() {
+    unset CDPATH
     url=${KOHAKURIVER_URL:-@URL@}
+    [ -n "${KOHAKURIVER_PREFIX:-${HOME:-}}" ] || die "HOME is not set" "name a folder: KOHAKURIVER_PREFIX=FOLDER"
     prefix=${KOHAKURIVER_PREFIX:-$HOME/.local}
     name=kohakuriver-proxy-@VERSION@-$(target)
     has curl || has wget || die "neither curl nor wget is installed" "install one of them"
     has sha256sum || has shasum || die "neither sha256sum nor shasum is installed" "install one of them"
-    for tool in tar gzip; do
+    for tool in awk cut find gzip mktemp tar; do
         has $tool || die "$tool is not installed" "install it"
     done
     is_new=$([ -d "$prefix" ] || echo yes)
     { mkdir -p "$prefix" && prefix=$(cd "$prefix" && pwd) && work=$(mktemp -d "$prefix/.kohakuriver-proxy.XXXXXX"); } ||
         die "cannot write to $prefix" "name another folder: KOHAKURIVER_PREFIX=FOLDER"
     trap 'rm -rf "$work"; [ -z "$is_new" ] || rmdir "$prefix" 2>/dev/null || :' EXIT
-    trap 'exit 130' HUP INT TERM
+    trap 'exit 130' HUP INT PIPE TERM
 
     download SHA256SUMS
     expected=$(awk -v name="$name.tar.gz" '$2 == name { print $1 }' "$work/SHA256SUMS")
@@ -96,7 +98,8 @@ main() {
     "$work/$name/bin/kohakuriver" --version >/dev/null || die "the programs don't run on this machine"
     folder=$(cd "$work/$name" && blocked)
     [ -z "$folder" ] || die "cannot write to $folder" "name another folder: KOHAKURIVER_PREFIX=FOLDER"
-    (cd "$work/$name" && move) || die "cannot write to $prefix" "name another folder: KOHAKURIVER_PREFIX=FOLDER"
+    (cd "$work/$name" && move) && [ -x "$prefix/bin/kohakuriver" ] ||
+        die "cannot write to $prefix" "name another folder: KOHAKURIVER_PREFIX=FOLDER"
 
     say "installed kohakuriver, kohakuriver-proxy and kohakuriver-gateway @VERSION@ in $prefix/bin"
     case :$PATH: in

@@ -162,11 +162,15 @@ fn a_system_that_lacks_something_is_told_what() {
     let release = Release::new();
     release.tools(&[]);
     release.refuses(&["neither curl nor wget is installed\n  hint: install one of them\n"]);
-    for (name, says) in [("sha256sum", "neither sha256sum nor shasum is installed"), ("tar", "tar is not installed")] {
+    let needed = ["awk", "cut", "find", "gzip", "mktemp", "tar"].map(|name| (name, format!("{name} is not installed")));
+    let either = ("sha256sum", "neither sha256sum nor shasum is installed".to_owned());
+    for (name, says) in needed.into_iter().chain([either]) {
         release.tools(&["curl"]);
         fs::remove_file(release.home.join("tools").join(name)).unwrap();
-        release.refuses(&[says]);
+        release.refuses(&[&says]);
     }
+    release.tools(&["curl"]);
+    release.run(SHELLS[0], SCRIPT).env("HOME", "").output().exits(1).says(&["HOME is not set\n"]);
     release.tools(&["curl"]);
     release.fake("uname", "riscv64");
     release.refuses(&["there are no programs for the processor riscv64\n"]);
