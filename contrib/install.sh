@@ -58,7 +58,7 @@ move() {
     done
 }
 
-# The first folder of the prefix that can't take its files, if there is one. It makes those that are missing.
+# Makes the folders of the prefix. Prints the first one that can't take its files, if there is one.
 blocked() {
     find bin share -type f | while IFS= read -r file; do
         folder=$prefix/${file%/*}

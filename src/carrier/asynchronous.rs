@@ -125,7 +125,7 @@ impl<C: Carrier + Unpin> AsyncWrite for Asynchronous<C> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // It is one call: a socket that has been ended is not ended again only because the task has to come again.
+        // One call for both: a task whose budget is used up comes again, and a socket that was ended can't be ended twice.
         let end = |carrier: &mut C| {
             carrier.end_writing()?;
             flush_all(carrier)

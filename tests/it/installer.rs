@@ -171,7 +171,6 @@ fn a_system_that_lacks_something_is_told_what() {
     }
     release.tools(&["curl"]);
     release.run(SHELLS[0], SCRIPT).env("HOME", "").output().exits(1).says(&["HOME is not set\n"]);
-    release.tools(&["curl"]);
     release.fake("uname", "riscv64");
     release.refuses(&["there are no programs for the processor riscv64\n"]);
     release.fake("uname", "x86_64");
