@@ -58,6 +58,8 @@ const GATEWAY_SHARED: [&str; 1] = ["http"];
 
 /// The rooms of the command: the groups of its verbs.
 const CLI: [&str; 7] = ["cluster", "vps", "ssh", "auth", "node", "config", "doctor"];
+/// The folders that all rooms of the command share.
+const CLI_SHARED: [&str; 5] = ["host", "files", "programs", "terminal", "manual"];
 /// The files of the command that know all rooms.
 const CLI_START: [&str; 2] = ["mod", "command_line"];
 
@@ -231,9 +233,17 @@ fn wrong_cli_rooms(tree: &Tree) -> Vec<String> {
         [_, name, ..] => CLI_START.contains(&name.as_str()),
         [] => false,
     };
-    every_use(tree, |from, to| {
+    let folders = tree.files.keys().filter_map(|file| match file.split('/').collect::<Vec<_>>()[..] {
+        ["cli", folder, _, ..] => Some(folder),
+        _ => None,
+    });
+    let has_place = |folder: &str| CLI.contains(&folder) || CLI_SHARED.contains(&folder);
+    let folders: BTreeSet<_> = folders.filter(|folder| !has_place(folder)).collect();
+    let mut found: Vec<_> = folders.iter().map(|folder| format!("  {folder} has no place")).collect();
+    found.extend(every_use(tree, |from, to| {
         from[0] == "cli" && to[0] == "cli" && !is_start(from) && (is_start(to) || (!is_room(from) && is_room(to)))
-    })
+    }));
+    found
 }
 
 fn names_of_systems(tree: &Tree) -> Vec<String> {
@@ -326,7 +336,30 @@ mod broken_houses {
         // A parent that uses its child, which uses what the parent defines.
         let room = ("sys/mod.rs", "mod a; use a::A; struct C(A);");
         let uses = [lib, room, ("sys/a.rs", "struct A(super::C);")];
-        assert_eq!(circles(&tree(&uses)), ["  sys/a.rs -> sys/mod.rs\n  sys/mod.rs -> sys/a.rs"]);
+        let circle = ["  sys/a.rs -> sys/mod.rs\n  sys/mod.rs -> sys/a.rs"];
+        assert_eq!(circles(&tree(&uses)), circle);
+        // The same, where the parent also re-exports what it uses.
+        let room = ("sys/mod.rs", "mod a; pub(crate) use a::A; struct C(A);");
+        assert_eq!(circles(&tree(&[lib, room, ("sys/a.rs", "struct A(super::C);")])), circle);
+        // A name with two meanings.
+        let room = ("sys/mod.rs", "mod a; fn f() { use a::A; } fn g() { use std::A; } struct C;");
+        assert_eq!(circles(&tree(&[lib, room, ("sys/a.rs", "struct A(super::C);")])), circle);
+    }
+
+    #[test]
+    fn a_circle_through_re_exports_of_all_names_is_found() {
+        for (a, b) in [("use super::B;", "use crate::sys::A;"), ("fn f() { super::B::f() }", "use super::super::A;")] {
+            let uses = [
+                ("lib.rs", "mod sys;"),
+                ("sys/mod.rs", "mod unix; mod windows; pub use unix::*; pub use windows::*;"),
+                ("sys/unix/mod.rs", "mod a; mod b; pub use a::*; pub use b::*;"),
+                ("sys/windows/mod.rs", "pub struct A; pub struct B;"),
+                ("sys/unix/a.rs", &format!("use crate::sys::B; pub struct A; {a}")),
+                ("sys/unix/b.rs", &format!("pub enum B {{}} {b}")),
+            ];
+            let circle = "  sys/unix/a.rs -> sys/unix/b.rs\n  sys/unix/b.rs -> sys/unix/a.rs";
+            assert_eq!(circles(&tree(&uses)), [circle], "{a} {b}");
+        }
     }
 
     #[test]
@@ -409,10 +442,11 @@ mod broken_houses {
             ("cli/table.rs", "use crate::cli::vps::A;", vec!["  cli/table.rs -> cli/vps/mod.rs"]),
             ("cli/table.rs", "use crate::cli::A;", vec!["  cli/table.rs -> cli/mod.rs"]),
             ("cli/vps/mod.rs", "use crate::cli::table::A;", vec![]),
+            ("cli/new/mod.rs", "", vec!["  new has no place"]),
         ] {
             let mut all = files(&[
                 ("lib.rs", "mod cli;"),
-                ("cli/mod.rs", "mod table; mod vps; use vps::A;"),
+                ("cli/mod.rs", "mod table; mod vps; mod new; use vps::A;"),
                 ("cli/vps/mod.rs", "pub struct A;"),
                 ("cli/table.rs", ""),
             ]);

@@ -79,7 +79,7 @@ fn dispatch(args: &[OsString], others: &[fn() -> OtherProgram]) -> Result<ExitCo
     if let Some(next) = next {
         return next::run(next).map(|never| match never {});
     }
-    let args = with_seconds(vps::ssh_words::arrange(&definition, args));
+    let args = with_seconds(vps::shared::ssh_words::arrange(&definition, args));
     let parsed = definition.try_get_matches_from_mut(args);
     match parsed.and_then(|found| CommandLine::from_arg_matches(&found)) {
         Ok(line) => execute(line, others),

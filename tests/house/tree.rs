@@ -1,6 +1,7 @@
 //! The files of the crate, and which file uses which.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice::from_ref;
 
 use crate::tokens::{Token, end_of_group, is, production};
 
@@ -19,8 +20,10 @@ pub(crate) struct Tree {
 
 struct Module {
     file: String,
-    /// The meaning of each imported name.
-    imports: BTreeMap<String, Import>,
+    /// The names of its items.
+    defined: BTreeSet<String>,
+    /// The imported names, each with every meaning that it has in the file.
+    imports: Vec<(String, Import)>,
 }
 
 #[derive(Clone)]
@@ -39,7 +42,9 @@ impl Tree {
             let path = module(file);
             file == "lib.rs" || file.starts_with("bin/") || (1..=path.len()).all(|to| declared.contains(&path[..to]))
         });
-        let modules = files.keys().map(|file| (module(file), Module { file: file.clone(), imports: BTreeMap::new() }));
+        let modules = files.iter().map(|(file, tokens)| {
+            (module(file), Module { file: file.clone(), defined: defined(tokens), imports: Vec::new() })
+        });
         let mut tree = Self { modules: modules.collect(), files };
         let imports: Vec<_> =
             tree.files.iter().map(|(file, tokens)| (module(file), tree.imports(file, tokens))).collect();
@@ -57,31 +62,57 @@ impl Tree {
     fn used_by(&self, file: &str, tokens: &[Token]) -> BTreeSet<&str> {
         let own = module(file);
         let imports = &self.modules[&own].imports;
-        // A re-export of a child is no use: its users depend on the child.
-        let imported = imports.values().filter(|import| !(import.is_public && import.path.starts_with(&own)));
-        let imported = imported.filter_map(|import| self.item(&import.path, 0));
-        let inline = inline_paths(tokens).into_iter().filter_map(|path| {
-            let absolute = match imports.get(&path[0]) {
-                Some(import) if !self.is_module(&import.path) => return None,
-                Some(import) => [&import.path[..], &path[1..]].concat(),
-                None => self.absolute(&own, &path)?,
-            };
-            self.item(&absolute, 0)
+        let outside = outside_imports(tokens);
+        let words: BTreeSet<_> = outside.iter().map(|token| token.text.as_str()).collect();
+        // A re-export of a child is no use, if that is all: its users depend on the child.
+        let is_passed_on =
+            |name: &str, import: &Import| import.is_public && import.path.starts_with(&own) && !words.contains(name);
+        let imported = imports.iter().filter(|(name, import)| !is_passed_on(name, import));
+        let imported = imported.map(|(_, import)| import.path.clone());
+        let inline = inline_paths(tokens).into_iter().flat_map(|path| {
+            let meanings: Vec<_> = imports.iter().filter(|(name, _)| *name == path[0]).collect();
+            if meanings.is_empty() {
+                return self.absolute(&own, &path).into_iter().collect();
+            }
+            let modules = meanings.into_iter().filter(|(_, import)| self.is_module(&import.path));
+            modules.map(|(_, import)| [&import.path[..], &path[1..]].concat()).collect::<Vec<_>>()
         });
-        imported.chain(inline).filter(|used| *used != file).collect()
+        imported.chain(inline).flat_map(|path| self.items(&path, 0)).filter(|used| *used != file).collect()
     }
 
-    /// The file that defines the item at `path`; `None` for a module.
-    fn item(&self, path: &[String], depth: usize) -> Option<&str> {
-        let length = (0..=path.len()).rev().find(|length| self.is_module(&path[..*length]))?;
-        let module = &self.modules[&path[..length]];
-        let name = path.get(length)?;
-        match module.imports.get(name) {
-            Some(import) if import.is_public && depth < LONGEST_CHAIN => {
-                self.item(&[&import.path[..], &path[length + 1..]].concat(), depth + 1)
+    /// The files that define the item at `path`: several, if each operating system has its own. None for a module.
+    fn items(&self, path: &[String], depth: usize) -> BTreeSet<&str> {
+        let (module, Some((name, _))) = self.split(path) else { return BTreeSet::new() };
+        let found = if module.defined.contains(name) { BTreeSet::new() } else { self.re_exported(path, depth) };
+        if found.is_empty() { BTreeSet::from([module.file.as_str()]) } else { found }
+    }
+
+    /// The same, where a module re-exports the item by its name or with all others of a module.
+    fn re_exported(&self, path: &[String], depth: usize) -> BTreeSet<&str> {
+        let (module, Some((name, rest))) = self.split(path) else { return BTreeSet::new() };
+        let public = module.imports.iter().filter(|(_, import)| import.is_public && depth < LONGEST_CHAIN);
+        let found = public.map(|(own, import)| match import.path.split_last() {
+            Some((last, module)) if last == "*" => {
+                let path = [module, from_ref(name), rest].concat();
+                let (module, _) = self.split(&path);
+                if module.defined.contains(name) {
+                    BTreeSet::from([module.file.as_str()])
+                } else {
+                    self.re_exported(&path, depth + 1)
+                }
             }
-            _ => Some(&module.file),
-        }
+            _ if own == name => self.items(&[&import.path[..], rest].concat(), depth + 1),
+            _ => BTreeSet::new(),
+        });
+        found.flatten().collect()
+    }
+
+    /// The module that `path` leads to, then the name of an item in it and the rest.
+    fn split<'p>(&self, path: &'p [String]) -> (&Module, Option<(&'p String, &'p [String])>) {
+        let lengths = (0..=path.len()).rev();
+        let (length, module) =
+            lengths.filter_map(|length| Some((length, self.modules.get(&path[..length])?))).next().unwrap();
+        (module, path[length..].split_first())
     }
 
     fn is_module(&self, path: &[String]) -> bool {
@@ -101,9 +132,9 @@ impl Tree {
         }
     }
 
-    fn imports(&self, file: &str, tokens: &[Token]) -> BTreeMap<String, Import> {
+    fn imports(&self, file: &str, tokens: &[Token]) -> Vec<(String, Import)> {
         let own = module(file);
-        let mut imports = BTreeMap::new();
+        let mut imports = Vec::new();
         for start in (0..tokens.len()).filter(|&index| is(tokens, index, &["use"])) {
             let is_public = start > 0 && (tokens[start - 1].text == "pub" || is_behind_visibility(tokens, start));
             let mut paths = Vec::new();
@@ -111,7 +142,7 @@ impl Tree {
             expand(&tree, &[], &mut paths);
             for (name, path) in paths {
                 if let Some(path) = self.absolute(&own, &path) {
-                    imports.insert(name, Import { path, is_public });
+                    imports.push((name, Import { path, is_public }));
                 }
             }
         }
@@ -123,6 +154,14 @@ impl Tree {
 fn declared(file: &str, tokens: &[Token]) -> Vec<Path> {
     let starts = (0..tokens.len()).filter(|&index| is(tokens, index, &["mod"]) && is(tokens, index + 2, &[";"]));
     starts.map(|index| [&module(file)[..], &[tokens[index + 1].text.clone()]].concat()).collect()
+}
+
+/// The names of the items in a file.
+fn defined(tokens: &[Token]) -> BTreeSet<String> {
+    const ITEMS: [&str; 9] = ["const", "enum", "fn", "macro_rules", "static", "struct", "trait", "type", "union"];
+    let starts = (0..tokens.len()).filter(|&index| ITEMS.iter().any(|item| is(tokens, index, &[item])));
+    let names = starts.map(|index| index + 1 + usize::from(is(tokens, index + 1, &["!"])));
+    names.filter_map(|name| tokens.get(name)).map(|name| name.text.clone()).collect()
 }
 
 /// The path of the module in `file`. A program is a crate of its own.
@@ -184,17 +223,26 @@ fn split(tokens: &[Token]) -> Vec<&[Token]> {
     parts
 }
 
+/// The tokens that belong to no `use`.
+fn outside_imports(tokens: &[Token]) -> Vec<Token> {
+    let mut is_import = false;
+    let outside = tokens.iter().filter(|token| {
+        is_import |= token.text == "use";
+        let is_outside = !is_import;
+        is_import &= token.text != ";";
+        is_outside
+    });
+    outside.cloned().collect()
+}
+
 /// Every path with at least two segments outside of `use`.
 fn inline_paths(tokens: &[Token]) -> Vec<Path> {
+    let tokens = outside_imports(tokens);
     let (mut paths, mut index) = (Vec::new(), 0);
     while index < tokens.len() {
-        if is(tokens, index, &["use"]) {
-            while index < tokens.len() && tokens[index].text != ";" {
-                index += 1;
-            }
-        } else if is_word(&tokens[index]) && is(tokens, index + 1, &["::"]) {
+        if is_word(&tokens[index]) && is(&tokens, index + 1, &["::"]) {
             let mut path = vec![tokens[index].text.clone()];
-            while is(tokens, index + 1, &["::"]) && tokens.get(index + 2).is_some_and(is_word) {
+            while is(&tokens, index + 1, &["::"]) && tokens.get(index + 2).is_some_and(is_word) {
                 path.push(tokens[index + 2].text.clone());
                 index += 2;
             }

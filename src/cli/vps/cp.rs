@@ -8,7 +8,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathComplete
 use crate::cli::host::{load_settings, vps_cache};
 use crate::cli::programs::route::{missing_program, unusable};
 use crate::cli::programs::search_path;
-use crate::cli::vps::login::{LoginFlags, become_or_show};
+use crate::cli::vps::shared::login::{LoginFlags, become_or_show};
 use crate::failure::Failure;
 use crate::settings::Flags;
 use crate::ssh::options::DEFAULT_USER;

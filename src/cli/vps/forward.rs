@@ -19,7 +19,7 @@ use crate::cli::programs::host_keys;
 use crate::cli::programs::names::PROGRAM;
 use crate::cli::programs::shell::plain_shell;
 use crate::cli::terminal::{interrupt, ui};
-use crate::cli::vps::login::{LoginFlags, argv};
+use crate::cli::vps::shared::login::{LoginFlags, argv};
 use crate::cluster::InMessages;
 use crate::failure::Failure;
 use crate::refusal::Refusal;

@@ -4,8 +4,8 @@ use crate::api::{Freeze, succeeded};
 use crate::cli::host::block_on;
 use crate::cli::host::denied::runner_failed;
 use crate::cli::terminal::ui;
-use crate::cli::vps::change::Change;
-use crate::cli::vps::several::{Named, each};
+use crate::cli::vps::shared::change::Change;
+use crate::cli::vps::shared::several::{Named, each};
 use crate::failure::Failure;
 use crate::settings::Settings;
 

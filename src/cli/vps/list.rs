@@ -11,7 +11,7 @@ use crate::cli::host::vps::ssh_port;
 use crate::cli::host::{Unlisted, client, remember_host, the_host, vps_cache};
 use crate::cli::terminal::table::{Column, table_of};
 use crate::cli::terminal::ui;
-use crate::cli::vps::watch::{self, View, WatchFlags};
+use crate::cli::vps::shared::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::status::VpsStatus;

@@ -1,34 +1,22 @@
-//! `kohakuriver vps`: a file for each verb, and what verbs share.
+//! `kohakuriver vps`: a file for each verb, and `shared`, which they use.
 
-pub(crate) mod change;
-pub(crate) mod choose;
 pub(crate) mod connect;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod forward;
 pub(crate) mod freeze;
 pub(crate) mod list;
-pub(crate) mod login;
-pub(crate) mod new_key;
-pub(crate) mod order_flags;
-pub(crate) mod passwordless;
-pub(crate) mod recreated;
 pub(crate) mod restart;
-mod session_source;
-mod session_table;
 pub(crate) mod sessions;
-pub(crate) mod several;
-pub(crate) mod ssh_words;
+pub(crate) mod shared;
 pub(crate) mod status;
 pub(crate) mod stop;
-pub(crate) mod wait;
-pub(crate) mod watch;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-pub(super) use watch::DEFAULT as WATCH_DEFAULT;
+pub(super) use shared::watch::DEFAULT as WATCH_DEFAULT;
 
 use crate::api::Freeze;
 use crate::cli::host::{every_cluster, load_settings};

@@ -9,9 +9,9 @@ use crate::cli::host::{Unlisted, ask_host, block_on, id_of, remember_host, vps_r
 use crate::cli::terminal::ask::{confirm, is_interactive};
 use crate::cli::terminal::progress;
 use crate::cli::terminal::ui::{self, Look};
-use crate::cli::vps::session_source::{Source, admin_token};
-use crate::cli::vps::session_table::{Row, Sample, since, table};
-use crate::cli::vps::watch::{self, View, WatchFlags};
+use crate::cli::vps::shared::session_source::{Source, admin_token};
+use crate::cli::vps::shared::session_table::{Row, Sample, since, table};
+use crate::cli::vps::shared::watch::{self, View, WatchFlags};
 use crate::failure::Failure;
 use crate::handshake::session_ref::SessionRef;
 use crate::settings::{ADMIN_FORM, AdminAddress, Settings};

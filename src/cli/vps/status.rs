@@ -5,7 +5,7 @@ use crate::cli::host::vps::ssh_port;
 use crate::cli::host::{client, one_vps, remember_host, the_host, vps_cache, vps_ref};
 use crate::cli::terminal::ui;
 use crate::cli::vps::list::as_json;
-use crate::cli::vps::watch::{self, View, WatchFlags};
+use crate::cli::vps::shared::watch::{self, View, WatchFlags};
 use crate::cluster::InMessages;
 use crate::failure::Failure;
 use crate::refusal::Refusal;

@@ -4,8 +4,8 @@ use crate::cli::host::block_on;
 use crate::cli::ssh::config as ssh_config;
 use crate::cli::terminal::ask::confirm;
 use crate::cli::terminal::ui;
-use crate::cli::vps::change::Change;
-use crate::cli::vps::several::{Named, all_named, each};
+use crate::cli::vps::shared::change::Change;
+use crate::cli::vps::shared::several::{Named, all_named, each};
 use crate::failure::Failure;
 use crate::settings::Settings;
 

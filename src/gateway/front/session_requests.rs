@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use tracing::debug;
 
 use crate::api::{Caller, Role, User};
-use crate::gateway::decide::directory::Asker;
+use crate::gateway::decide::directory::Requester;
 use crate::gateway::front::attempt::Attempt;
 use crate::gateway::front::peers::Peers;
 use crate::gateway::front::upstream::Upstreams;
@@ -97,8 +97,8 @@ impl SessionRequest<'_> {
             Some(Credentials::User(token)) => Some(token),
             None => None,
         };
-        let asker = Asker::with(self.attempt.address(), token.cloned());
-        let caller = self.upstreams.directory.caller(&asker, &self.upstreams.records.metrics).await;
+        let requester = Requester::with(self.attempt.address(), token.cloned());
+        let caller = self.upstreams.directory.caller(&requester, &self.upstreams.records.metrics).await;
         let only_admins = "only an admin of the Host sees everybody's sessions";
         match caller.map_err(|refusal| of(&refusal))? {
             Caller::User(User { role: Role::Admin, .. }) if self.asked.all => {

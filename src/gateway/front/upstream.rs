@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::api::Reach;
 use crate::failure::Failure;
 use crate::gateway::decide::dial::{self, DialError};
-use crate::gateway::decide::directory::{Asker, Directory};
+use crate::gateway::decide::directory::{Directory, Requester};
 use crate::gateway::decide::line_protocol::LineAccess;
 use crate::gateway::decide::policy::{Denied, HostMachine, Runners, Why};
 use crate::gateway::decide::resolve::{Resolver, Unresolved};
@@ -65,7 +65,7 @@ impl Upstreams {
         match request {
             Request::Connect(Connect { target, token, .. }) => {
                 let target = target.as_ref().map_err(Refusal::clone)?;
-                self.open_as(target, &Asker::with(attempt.address(), token.clone()), &rules, attempt).await
+                self.open_as(target, &Requester::with(attempt.address(), token.clone()), &rules, attempt).await
             }
             Request::Line(line) => self.open_for_line(line, &rules, attempt).await,
             Request::Sessions(_) => Err(Refusal::BadRequest("it asks for no tunnel".to_owned())),
@@ -81,13 +81,13 @@ impl Upstreams {
         attempt: &mut Attempt<'_>,
     ) -> Result<(), Refusal> {
         let (rules, from) = (self.rules.current(), attempt.address());
-        let asker = Asker::with(from, connect.token.clone());
+        let requester = Requester::with(from, connect.token.clone());
         let vps = VpsRef::Id(session.facts.vps);
-        let reached = timeout(RESUME_LIMIT, self.directory.reach(&vps, &asker, &self.records.metrics)).await;
-        let user = attempt.note_user(asker.user(), &rules);
+        let reached = timeout(RESUME_LIMIT, self.directory.reach(&vps, &requester, &self.records.metrics)).await;
+        let user = attempt.note_user(requester.user(), &rules);
         match reached {
             Ok(Err(refusal)) if refusal.ends_session() => Err(refusal),
-            Ok(_) if asker.user().is_some() && user != session.facts.user => Err(Refusal::NotAllowed),
+            Ok(_) if requester.user().is_some() && user != session.facts.user => Err(Refusal::NotAllowed),
             _ => Ok(()),
         }
     }
@@ -95,13 +95,13 @@ impl Upstreams {
     /// Connects for a client of the line protocol, which has no token.
     async fn open_for_line(&self, line: &Line, rules: &Rules, attempt: &mut Attempt<'_>) -> Result<Upstream, Refusal> {
         let id = line.target.map_err(|text| Refusal::BadRequest(text.to_owned()))?;
-        let asker = match &rules.line {
+        let requester = match &rules.line {
             LineAccess::Off => return Err(Refusal::LineNotServed),
-            LineAccess::WithoutAuthentication => Asker::with(attempt.address(), None),
-            LineAccess::Anonymous => Asker::anonymous(attempt.address()),
-            LineAccess::As(token) => Asker::with(attempt.address(), Some(token.clone())),
+            LineAccess::WithoutAuthentication => Requester::with(attempt.address(), None),
+            LineAccess::Anonymous => Requester::anonymous(attempt.address()),
+            LineAccess::As(token) => Requester::with(attempt.address(), Some(token.clone())),
         };
-        let upstream = self.open_as(&VpsRef::Id(id), &asker, rules, attempt).await;
+        let upstream = self.open_as(&VpsRef::Id(id), &requester, rules, attempt).await;
         if let (LineAccess::As(_), Err(Refusal::TokenNeeded)) = (&rules.line, &upstream) {
             let failure = Failure::new("the Host does not know the token that --line-protocol names");
             let failure = failure.hint("put another one into the file, and send this process a SIGHUP");
@@ -113,23 +113,23 @@ impl Upstreams {
     async fn open_as(
         &self,
         vps: &VpsRef,
-        asker: &Asker,
+        requester: &Requester,
         rules: &Rules,
         attempt: &mut Attempt<'_>,
     ) -> Result<Upstream, Refusal> {
         let (from, metrics) = (attempt.address(), &self.records.metrics);
         let deadline = Instant::now() + SETUP_LIMIT;
         rules.check_served(from)?;
-        let admitted = timeout_at(deadline, self.directory.reach(vps, asker, metrics)).await;
+        let admitted = timeout_at(deadline, self.directory.reach(vps, requester, metrics)).await;
         let too_late = || Refusal::HostSilent(format!("it took longer than {} s", SETUP_LIMIT.as_secs()));
         let admitted = admitted.unwrap_or_else(|_| Err(too_late()));
-        let user = attempt.note_user(asker.user(), rules);
+        let user = attempt.note_user(requester.user(), rules);
         let mut admission = admitted?;
         attempt.note_location(&admission.reach);
         let permit = self.permit(from, user)?;
         let mut dialled = self.dial(&admission.reach, from, rules, deadline).await;
         if dialled.as_ref().is_err_and(DialError::is_of_the_address) {
-            let newer = self.directory.reach_anew(vps, asker, &admission, metrics);
+            let newer = self.directory.reach_anew(vps, requester, &admission, metrics);
             match timeout_at(deadline, newer).await.unwrap_or_default() {
                 // The Host gives no newer address, so the result of the dial stands.
                 None => {}

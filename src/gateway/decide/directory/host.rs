@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::cache::{Cache, Known};
 use super::host_state::{self, Checked, HostState};
-use super::{Admission, Asker};
+use super::lookup::{Admission, Requester};
 use crate::api::{ApiError, Caller, Client, Node, Reach, Role, User, needs_runner, online_runner};
 use crate::gateway::limits::{Turn, Turns};
 use crate::gateway::watch::metrics::{Lookup, Metrics};
@@ -103,22 +103,27 @@ impl HostDirectory {
         self.state.checked().await
     }
 
-    pub(super) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
-        let caller = self.caller(asker, metrics).await?;
+    pub(super) async fn reach(
+        &self,
+        vps: &VpsRef,
+        requester: &Requester,
+        metrics: &Metrics,
+    ) -> Result<Admission, Refusal> {
+        let caller = self.caller(requester, metrics).await?;
         match &caller {
             Caller::Everyone { .. } => {}
-            Caller::Anonymous if asker.anonymous => {}
+            Caller::Anonymous if requester.anonymous => {}
             Caller::Anonymous => return Err(Refusal::TokenNeeded),
             Caller::User(User { name, role }) => {
-                asker.user.get_or_init(|| name.as_str().into());
+                requester.user.get_or_init(|| name.as_str().into());
                 if !matches!(role, Role::User | Role::Operator | Role::Admin) {
                     return Err(Refusal::RoleTooLow(role.to_string()));
                 }
             }
         }
-        let key = self.key(vps, asker);
+        let key = self.key(vps, requester);
         let client = self.client.with_token(key.0.clone());
-        let _turn = self.turn(&self.new_places, asker.from, self.places.has(&key)).await?;
+        let _turn = self.turn(&self.new_places, requester.from, self.places.has(&key)).await?;
         let ask = async |has_older| self.limited(has_older, Box::pin(self.place(&client, vps, &caller)), metrics).await;
         let known = self.places.get(&key, ask).await.inspect_err(|_| metrics.cache_misses.increment())?;
         let counter = match &known {
@@ -131,14 +136,14 @@ impl HostDirectory {
         Ok(Admission { reach: known.value, known_from })
     }
 
-    pub(super) fn invalidate(&self, vps: &VpsRef, asker: &Asker, known_from: Instant) {
-        self.places.invalidate(&self.key(vps, asker), known_from);
+    pub(super) fn invalidate(&self, vps: &VpsRef, requester: &Requester, known_from: Instant) {
+        self.places.invalidate(&self.key(vps, requester), known_from);
         self.runners.outdate(&(), RUNNERS_AGE);
     }
 
     /// The cache key of an answer about `vps`: the same for every caller where the Host ignores tokens.
-    fn key(&self, vps: &VpsRef, asker: &Asker) -> (Option<Token>, VpsRef) {
-        (asker.token.clone().filter(|_| self.has_users.load(Ordering::Relaxed)), vps.clone())
+    fn key(&self, vps: &VpsRef, requester: &Requester) -> (Option<Token>, VpsRef) {
+        (requester.token.clone().filter(|_| self.has_users.load(Ordering::Relaxed)), vps.clone())
     }
 
     /// The API's address: `http://host:port` without a slash at its end.
@@ -167,8 +172,8 @@ impl HostDirectory {
         timeout(READY_LIMIT, self.for_ready.nodes()).await.map_err(timed_out)?.map(drop)
     }
 
-    pub(super) async fn caller(&self, asker: &Asker, metrics: &Metrics) -> Result<Caller, Refusal> {
-        let Asker { token, from, .. } = asker;
+    pub(super) async fn caller(&self, requester: &Requester, metrics: &Metrics) -> Result<Caller, Refusal> {
+        let Requester { token, from, .. } = requester;
         if token.is_some() && self.has_users.load(Ordering::Relaxed) {
             match self.ask_for_caller(token, *from, metrics).await {
                 // The Host has just answered that it ignores tokens.

@@ -4,23 +4,22 @@ pub(crate) mod cache;
 mod host;
 mod host_state;
 pub(crate) mod host_tls;
+mod lookup;
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, OnceLock};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use tokio::time::Instant;
-
-use crate::api::{Caller, Reach};
+use crate::api::Caller;
 use crate::failure::Failure;
 use crate::gateway::decide::inventory::Inventory;
 use crate::gateway::watch::metrics::Metrics;
 use crate::gateway::watch::notices::Notices;
 use crate::refusal::Refusal;
-use crate::secret::Token;
 use crate::target::VpsRef;
 
 pub(crate) use host::HostDirectory;
 pub(crate) use host_state::{Checked, HostState};
+pub(crate) use lookup::{Admission, Requester};
 
 /// The source of what the gateway knows about VPSes.
 pub(crate) enum Directory {
@@ -28,42 +27,6 @@ pub(crate) enum Directory {
     Host(Box<HostDirectory>),
     /// A file. Everyone may reach each VPS in it.
     Inventory(Arc<Inventory>),
-}
-
-/// The caller of a lookup.
-#[derive(Debug)]
-pub(crate) struct Asker {
-    /// The address of the client.
-    from: IpAddr,
-    token: Option<Token>,
-    /// The Host is asked even for a caller it doesn't know: it may show VPSes to anonymous callers.
-    anonymous: bool,
-    user: OnceLock<Arc<str>>,
-}
-
-/// The caller may reach the VPS, which is there.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Admission {
-    pub(crate) reach: Reach,
-    /// When the Host was asked, if that was before this caller's lookup.
-    known_from: Option<Instant>,
-}
-
-impl Asker {
-    /// A caller at this address, with this token or without one.
-    pub(crate) fn with(from: IpAddr, token: Option<Token>) -> Self {
-        Self { from, token, anonymous: false, user: OnceLock::new() }
-    }
-
-    /// A caller that can't have a token.
-    pub(crate) fn anonymous(from: IpAddr) -> Self {
-        Self { anonymous: true, ..Self::with(from, None) }
-    }
-
-    /// The name that the Host knows the caller by, once it was asked; `None` without authentication.
-    pub(crate) fn user(&self) -> Option<Arc<str>> {
-        self.user.get().cloned()
-    }
 }
 
 impl Directory {
@@ -79,10 +42,15 @@ impl Directory {
         }
     }
 
-    /// The address of `vps`, if `asker` may reach it.
-    pub(crate) async fn reach(&self, vps: &VpsRef, asker: &Asker, metrics: &Metrics) -> Result<Admission, Refusal> {
+    /// The address of `vps`, if `requester` may reach it.
+    pub(crate) async fn reach(
+        &self,
+        vps: &VpsRef,
+        requester: &Requester,
+        metrics: &Metrics,
+    ) -> Result<Admission, Refusal> {
         match self {
-            Self::Host(host) => host.reach(vps, asker, metrics).await,
+            Self::Host(host) => host.reach(vps, requester, metrics).await,
             Self::Inventory(inventory) => {
                 Ok(Admission { reach: inventory.current().await.reach(vps)?, known_from: None })
             }
@@ -90,9 +58,9 @@ impl Directory {
     }
 
     /// The caller, as the Host sees it.
-    pub(crate) async fn caller(&self, asker: &Asker, metrics: &Metrics) -> Result<Caller, Refusal> {
+    pub(crate) async fn caller(&self, requester: &Requester, metrics: &Metrics) -> Result<Caller, Refusal> {
         match self {
-            Self::Host(host) => host.caller(asker, metrics).await,
+            Self::Host(host) => host.caller(requester, metrics).await,
             Self::Inventory(_) => Ok(Caller::Everyone { stand_alone: true }),
         }
     }
@@ -102,14 +70,14 @@ impl Directory {
     pub(crate) async fn reach_anew(
         &self,
         vps: &VpsRef,
-        asker: &Asker,
+        requester: &Requester,
         admission: &Admission,
         metrics: &Metrics,
     ) -> Option<Result<Admission, Refusal>> {
         match (self, admission.known_from) {
             (Self::Host(host), Some(known_from)) => {
-                host.invalidate(vps, asker, known_from);
-                Some(host.reach(vps, asker, metrics).await)
+                host.invalidate(vps, requester, known_from);
+                Some(host.reach(vps, requester, metrics).await)
             }
             _ => None,
         }
@@ -141,7 +109,7 @@ impl Directory {
 
     /// Whether everyone may reach every VPS; `None` when the Host can't be asked.
     pub(crate) async fn is_open_to_everyone(&self, metrics: &Metrics) -> Option<bool> {
-        let own = Asker::with(Ipv4Addr::LOCALHOST.into(), None);
+        let own = Requester::with(Ipv4Addr::LOCALHOST.into(), None);
         self.caller(&own, metrics).await.ok().map(|caller| matches!(caller, Caller::Everyone { .. }))
     }
 }

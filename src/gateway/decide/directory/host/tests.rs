@@ -22,8 +22,8 @@ fn vps(id: &str) -> VpsRef {
     VpsRef::Id(TaskId::parse(id).unwrap())
 }
 
-fn bearer(token: &str) -> Asker {
-    Asker::with(FROM, (!token.is_empty()).then(|| Token::new(token).unwrap()))
+fn bearer(token: &str) -> Requester {
+    Requester::with(FROM, (!token.is_empty()).then(|| Token::new(token).unwrap()))
 }
 
 fn directory(host: &FakeHost) -> Directory {
@@ -107,19 +107,19 @@ async fn rights_with_authentication_on() {
     ] {
         // Twice: what is remembered says the same.
         for _ in 0..2 {
-            let asker = bearer(token);
-            let got = directory.reach(&vps(id), &asker, &METRICS).await;
+            let requester = bearer(token);
+            let got = directory.reach(&vps(id), &requester, &METRICS).await;
             let got = got.map(|admission| {
                 assert_eq!((admission.reach.host.as_str(), admission.reach.port), ("10.0.0.7", 22));
-                asker.user().unwrap().to_string()
+                requester.user().unwrap().to_string()
             });
             assert_eq!(got, expected.clone().map(str::to_owned), "{token} {id}");
             // A caller that is refused is known by name as well.
             let known = !["", "wrong"].contains(&token);
-            assert_eq!(asker.user().as_deref(), known.then_some(token));
+            assert_eq!(requester.user().as_deref(), known.then_some(token));
         }
     }
-    let nobody = Asker::anonymous(FROM);
+    let nobody = Requester::anonymous(FROM);
     assert_eq!(directory.reach(&vps(ID), &nobody, &METRICS).await, Err(Refusal::TokenNeeded));
     assert_eq!(directory.is_open_to_everyone(&METRICS).await, Some(false));
     // A Host that shows a VPS to anyone.
@@ -139,9 +139,9 @@ async fn with_authentication_off_everyone_may() {
     );
     let on = directory(&host);
     for token in ["", "whatever"] {
-        let asker = bearer(token);
-        on.reach(&vps(ID), &asker, &METRICS).await.unwrap();
-        assert_eq!(asker.user(), None, "{token}");
+        let requester = bearer(token);
+        on.reach(&vps(ID), &requester, &METRICS).await.unwrap();
+        assert_eq!(requester.user(), None, "{token}");
     }
     assert_eq!(on.is_open_to_everyone(&METRICS).await, Some(true));
     // Said by something in front of a Host, the same status means nothing of the kind.

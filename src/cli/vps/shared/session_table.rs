@@ -25,19 +25,19 @@ const CLIENT: Column = Column::whole("CLIENT", 9);
 
 /// A session to show.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'r> {
-    pub(super) tunnel: &'r Tunnel,
+pub(crate) struct Row<'r> {
+    pub(crate) tunnel: &'r Tunnel,
     /// Its cluster, where those of several are shown.
-    pub(super) cluster: Option<&'r str>,
+    pub(crate) cluster: Option<&'r str>,
     /// Whether its number has the name of its gateway before it.
-    pub(super) names_gateway: bool,
+    pub(crate) names_gateway: bool,
     /// Bytes per second, up and down, where rates are shown; `None` in it until there are two samples.
-    pub(super) rates: Option<Option<(u64, u64)>>,
+    pub(crate) rates: Option<Option<(u64, u64)>>,
 }
 
 impl Row<'_> {
     /// The value for `--end`.
-    pub(super) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         if self.names_gateway { self.tunnel.which().to_string() } else { self.tunnel.id.to_string() }
     }
 
@@ -71,7 +71,7 @@ impl Row<'_> {
 }
 
 /// The table of these sessions, of which there is one at least.
-pub(super) fn table(rows: &[Row<'_>], look: Look) -> String {
+pub(crate) fn table(rows: &[Row<'_>], look: Look) -> String {
     let has_moves = rows.iter().any(|row| has_moved(row.tunnel));
     let (mut columns, mut lines) = (Vec::new(), Vec::new());
     for row in rows {
@@ -96,19 +96,19 @@ fn moves(tunnel: &Tunnel) -> String {
 }
 
 /// The byte counts of all sessions at one moment.
-pub(super) struct Sample {
+pub(crate) struct Sample {
     at: Instant,
     bytes: HashMap<String, (u64, u64)>,
 }
 
 impl Sample {
-    pub(super) fn of(rows: &[Row<'_>]) -> Self {
+    pub(crate) fn of(rows: &[Row<'_>]) -> Self {
         let bytes = rows.iter().map(|row| (key(row), (row.tunnel.bytes_up, row.tunnel.bytes_down))).collect();
         Self { at: Instant::now(), bytes }
     }
 
     /// Bytes per second of a session since this sample, up and down. A new one counts from zero.
-    pub(super) fn rates(&self, row: &Row<'_>, now: Instant) -> (u64, u64) {
+    pub(crate) fn rates(&self, row: &Row<'_>, now: Instant) -> (u64, u64) {
         let (up, down) = self.bytes.get(&key(row)).copied().unwrap_or_default();
         let seconds = now.duration_since(self.at).as_secs_f64().max(0.001);
         let rate = |now: u64, then: u64| (now.saturating_sub(then) as f64 / seconds) as u64;
@@ -122,7 +122,7 @@ fn key(row: &Row<'_>) -> String {
 }
 
 /// A duration in its two largest units.
-pub(super) fn since(seconds: u64) -> String {
+pub(crate) fn since(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -13,7 +13,7 @@ use crate::settings::{Settings, token_in};
 use crate::sys;
 
 /// One of the two.
-pub(super) enum Source {
+pub(crate) enum Source {
     /// All sessions.
     Admin { admin: Admin, base: String },
     /// Those of the user; with an admin's token of the Host, those of everybody.
@@ -22,7 +22,7 @@ pub(super) enum Source {
 
 impl Source {
     /// The source of the cluster in `settings`. `all`: everybody's sessions, with a token of the Host.
-    pub(super) fn of(settings: &Settings, all: bool) -> Result<Self, Failure> {
+    pub(crate) fn of(settings: &Settings, all: bool) -> Result<Self, Failure> {
         if let Some(base) = settings.gateway_admin_url().filter(|_| !all) {
             let cannot = |error: ApiError| Failure::usage(format!("cannot ask {base}")).because(&error);
             return Ok(Self::Admin { admin: Admin::new(&base, &settings.host.value).map_err(cannot)?, base });
@@ -33,7 +33,7 @@ impl Source {
     }
 
     /// The gateway, as messages name it.
-    pub(super) fn named(&self) -> String {
+    pub(crate) fn named(&self) -> String {
         match self {
             Self::Admin { base, .. } => format!("the gateway at {base}"),
             Self::Port(port) => format!("the gateway at {}", port.base()),
@@ -41,7 +41,7 @@ impl Source {
     }
 
     /// The command that lists its sessions.
-    pub(super) fn command(&self) -> String {
+    pub(crate) fn command(&self) -> String {
         match self {
             Self::Admin { base, .. } => {
                 let address = sys::users_shell().word(base.trim_start_matches("http://").as_ref());
@@ -53,11 +53,11 @@ impl Source {
     }
 
     /// Whether the Host has judged by the user's token.
-    pub(super) fn takes_the_users_token(&self) -> bool {
+    pub(crate) fn takes_the_users_token(&self) -> bool {
         matches!(self, Self::Port(_))
     }
 
-    pub(super) async fn tunnels(&self) -> Result<Tunnels, Failure> {
+    pub(crate) async fn tunnels(&self) -> Result<Tunnels, Failure> {
         let tunnels = match self {
             Self::Admin { admin, .. } => admin.tunnels().await,
             Self::Port(port) => port.tunnels().await,
@@ -66,7 +66,7 @@ impl Source {
     }
 
     /// Ends a session. Returns whether there was such a one.
-    pub(super) async fn end(&self, which: &SessionRef, admin_token: Option<&Token>) -> Result<bool, Failure> {
+    pub(crate) async fn end(&self, which: &SessionRef, admin_token: Option<&Token>) -> Result<bool, Failure> {
         let ended = match self {
             Self::Admin { admin, .. } => admin.end(which, admin_token).await,
             Self::Port(port) => port.end(which).await,
@@ -83,7 +83,7 @@ impl Source {
 }
 
 /// The token with which sessions are ended at an admin address, if one is given.
-pub(super) fn admin_token(file: Option<&Path>) -> Result<Option<Token>, Failure> {
+pub(crate) fn admin_token(file: Option<&Path>) -> Result<Option<Token>, Failure> {
     match file {
         Some(path) => Token::from_file(path).map(Some).map_err(|error| error.failure(path, "the gateway's admin")),
         None => token_in(KOHAKURIVER_GATEWAY_ADMIN_TOKEN),
