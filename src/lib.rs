@@ -13,7 +13,7 @@
 //! ```text
 //! src/bin/*  →  helper | cli | gateway
 //!                  names  →  api, ssh  →  route  →  dial  →  relay, handshake  →  resume  →  carrier
-//!                       cache, cluster, failure, lock, refusal, status, target, secret, seconds, settings, sys, terminal, text, tls, tokens, usage
+//!                       cache, cluster, failure, hex, lock, refusal, status, target, secret, seconds, settings, sys, terminal, text, tls, tokens, usage
 //! ```
 //!
 //! # Promises
@@ -36,6 +36,7 @@ pub mod failure;
 pub mod gateway;
 pub mod handshake;
 pub mod helper;
+pub mod hex;
 #[cfg(any(feature = "cli", feature = "gateway"))]
 pub mod lock;
 pub mod names;

@@ -55,6 +55,21 @@ pub fn moving(what: &str, elapsed: Duration) -> String {
     format!("{frame} {}; {} s", printable(what), elapsed.as_secs())
 }
 
+/// A byte count in a unit that leaves at most four digits.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let (mut size, mut unit) = (bytes as f64 / 1024.0, 0);
+    // From here on it would be shown as 1024.0.
+    while size >= 1023.95 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
 /// `line` in place of the line before it (ECMA-48: EL), cut to the width of the terminal on stderr.
 pub fn in_place(line: &str) -> String {
     format!("\r{}\x1b[K", cut(line, stderr_width()))
@@ -175,6 +190,21 @@ mod tests {
         }
         for (width, expected) in [(7, "訓練機x"), (6, "訓練…"), (5, "訓練…"), (4, "訓…"), (1, "…")] {
             assert_eq!(cut("訓練機x", width), expected, "{width}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_at_most_four_digits() {
+        for (count, expected) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (1_048_576, "1.0 MiB"),
+            (1 << 40, "1.0 TiB"),
+            (u64::MAX, "16384.0 PiB"),
+        ] {
+            assert_eq!(size(count), expected);
         }
     }
 }

@@ -11,7 +11,6 @@
 //!
 //! This module reads; the command writes.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -19,6 +18,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
+use crate::hex::hex;
 use crate::secret::{AuthFileError, Token, read_stored};
 use crate::settings::env_vars::{KOHAKURIVER_CLUSTER, KOHAKURIVER_HOST, KOHAKURIVER_TOKEN};
 use crate::settings::{self, ConfigFile, Flags, Origin, Settings, auth_path, home_api, process_environment, token_in};
@@ -257,10 +257,7 @@ pub fn path() -> Option<PathBuf> {
 
 /// The hash by which a token is recognised.
 pub fn hash(token: &Token) -> String {
-    Sha256::digest(token.expose()).iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(Sha256::digest(token.expose()))
 }
 
 #[cfg(test)]

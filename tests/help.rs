@@ -28,7 +28,7 @@ Options for the internet:
       --client-key <FILE>     Private key of the certificate [default: in the
                               same file]
       --upstream-proxy <URL>  Go through this proxy on the way, or `none`
-                              [default: HTTPS_PROXY, ALL_PROXY]
+                              [default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY]
 ";
 
 /// Each command and its help, without [`COMMON`].

@@ -30,8 +30,8 @@ const FLOORS: [&[&str]; 10] = [
     &["resume"],
     &["carrier"],
     &[
-        "cache", "cluster", "failure", "lock", "refusal", "seconds", "secret", "settings", "status", "sys", "target",
-        "terminal", "text", "tls", "tokens", "usage",
+        "cache", "cluster", "failure", "hex", "lock", "refusal", "seconds", "secret", "settings", "status", "sys",
+        "target", "terminal", "text", "tls", "tokens", "usage",
     ],
 ];
 

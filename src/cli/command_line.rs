@@ -79,7 +79,7 @@ struct Tls {
     /// Private key of the certificate [default: in the same file]
     #[arg(long, global = true, value_name = "FILE", value_parser = file())]
     client_key: Option<PathBuf>,
-    /// Go through this proxy on the way, or `none` [default: HTTPS_PROXY, ALL_PROXY]
+    /// Go through this proxy on the way, or `none` [default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY]
     #[arg(long, global = true, value_name = "URL",
           value_parser = |text: &str| Ok::<_, Infallible>(TypedUpstream(UpstreamSetting::from_flag(text))))]
     upstream_proxy: Option<TypedUpstream>,

@@ -13,7 +13,7 @@
 //! | `programs` | ssh, the helper and the next `kohakuriver`: where they are, and the arguments for them |
 //! | `terminal` | tables, questions, progress, signals |
 //!
-//! A new verb is one file in its group's folder, and a line each in the group's `Verb` and `run`.
+//! CONTRIBUTING.md says where a new verb goes.
 
 mod auth;
 mod cluster;

@@ -12,6 +12,7 @@
 //! I, K and M are hexadecimal, the others decimal. A 200 without the field means plain bytes. Unknown parameters and
 //! versions are ignored, as unknown fields are.
 
+use crate::hex::{hex, unhex};
 use crate::resume::{Key, Mac, Public, SessionId};
 
 /// The field's name.
@@ -150,21 +151,8 @@ impl<'v> Parameters<'v> {
     }
 
     fn bytes<const N: usize>(&self, name: &str) -> Option<[u8; N]> {
-        let digits = self.get(name)?.as_bytes();
-        let mut bytes = [0; N];
-        if digits.len() != 2 * N {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |digit: u8| char::from(digit).to_digit(16);
-            *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok()?;
-        }
-        Some(bytes)
+        unhex(self.get(name)?)?.try_into().ok()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

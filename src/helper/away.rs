@@ -26,12 +26,12 @@ struct State {
     /// Why the last try failed.
     failure: Option<String>,
     logged: bool,
-    told: Option<Told>,
+    shown: Option<Shown>,
 }
 
-/// How the terminal was told.
+/// What the terminal shows of the loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Told {
+enum Shown {
     Line,
     Title,
     Nothing,
@@ -57,7 +57,7 @@ impl Away {
 
     /// The session is over: the terminal has its own title again.
     pub(super) fn finish(&self) {
-        if self.state().told.take() == Some(Told::Title) {
+        if self.state().shown.take() == Some(Shown::Title) {
             tell(TITLE_BACK);
         }
     }
@@ -81,10 +81,10 @@ impl Away {
             let seconds = after.as_secs_f64();
             let message = format!("{what} continues over another connection after {seconds:.1} s");
             journal.note(&message);
-            match state.told.take() {
-                Some(Told::Line) => tell_line(&message),
-                Some(Told::Title) => tell(TITLE_BACK),
-                Some(Told::Nothing) | None => {}
+            match state.shown.take() {
+                Some(Shown::Line) => tell_line(&message),
+                Some(Shown::Title) => tell(TITLE_BACK),
+                Some(Shown::Nothing) | None => {}
             }
             state.logged = false;
         }
@@ -93,22 +93,22 @@ impl Away {
             state.logged = true;
             journal.note(&format!("the connection for {what} is lost: trying to continue it over another one"));
         }
-        if state.told.is_some() {
+        if state.shown.is_some() {
             return None;
         }
         if lost.elapsed() < SILENCE {
             return Some(lost + SILENCE);
         }
-        state.told = Some(match journal.screen() {
-            Screen::None => Told::Nothing,
-            Screen::Lines => Told::Line,
-            Screen::Line if sys::is_raw_terminal(std::io::stderr()) => Told::Title,
-            Screen::Line => Told::Line,
+        state.shown = Some(match journal.screen() {
+            Screen::None => Shown::Nothing,
+            Screen::Lines => Shown::Line,
+            Screen::Line if sys::is_raw_terminal(std::io::stderr()) => Shown::Title,
+            Screen::Line => Shown::Line,
         });
-        match state.told {
-            Some(Told::Line) => tell_line(&format!("the connection for {what} is lost: reconnecting")),
-            Some(Told::Title) => tell(&format!("{TITLE_AWAY}{what}: reconnecting\x07")),
-            Some(Told::Nothing) | None => {}
+        match state.shown {
+            Some(Shown::Line) => tell_line(&format!("the connection for {what} is lost: reconnecting")),
+            Some(Shown::Title) => tell(&format!("{TITLE_AWAY}{what}: reconnecting\x07")),
+            Some(Shown::Nothing) | None => {}
         }
         None
     }

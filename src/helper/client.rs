@@ -9,7 +9,7 @@ use super::child;
 use super::disconnect;
 use super::journal::Journal;
 use crate::failure::Failure;
-use crate::settings::{self, env_vars::KOHAKURIVER_TOLD};
+use crate::settings::{self, env_vars::KOHAKURIVER_EXPLAINED};
 use crate::sys::{self, AsFd as _, BorrowedFd, Kind, PollFlags};
 use crate::target::{SSH_PORT, Target};
 
@@ -107,7 +107,7 @@ impl<'fd> Client<'fd> {
     pub fn tell(&mut self, failure: &Failure, journal: &Journal) {
         // ssh ends this program as soon as it has read the message, so everything else comes first.
         journal.clear();
-        if let Some(mark) = settings::process_environment(KOHAKURIVER_TOLD) {
+        if let Some(mark) = settings::process_environment(KOHAKURIVER_EXPLAINED) {
             // Without the mark, the user reads one line more.
             let _ = sys::private(File::options().write(true).create_new(true)).open(mark);
         }

@@ -15,7 +15,7 @@ use crate::handshake::problem::Explanation;
 use crate::refusal::Refusal;
 use crate::resume::SessionOver;
 use crate::route::{ExchangeError, Upstream};
-use crate::settings::{self, Scheme};
+use crate::settings;
 use crate::sys;
 use crate::target::Target;
 use crate::tls::Fault;
@@ -72,7 +72,7 @@ impl Order<'_> {
                     .because(error)
                     .hint("leave `--protocol` out: HTTP CONNECT takes any target")
             }
-            OpenError::Tls if self.proxy.scheme == Scheme::Http => {
+            OpenError::Tls if !self.proxy.scheme.has_tls() => {
                 no_proxy().because(error).hint(format!("this port speaks TLS: name it as https://{proxy}{}", WHERE_SET))
             }
             OpenError::Mute(mute) => self.mute_because(mute),

@@ -87,7 +87,7 @@ const OPTIONS: [Entry; 19] = [
         "--upstream-proxy",
         "<URL>",
         "Go through this proxy on the way, such as that of an office: http://, https:// or socks5h://[USER@]HOST[:PORT], or \
-         `none` [default: upstream_proxy in config.json, else HTTPS_PROXY and ALL_PROXY]",
+         `none` [default: upstream_proxy in config.json, else HTTPS_PROXY, HTTP_PROXY and ALL_PROXY]",
     ),
     option(
         "--protocol",

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::route::Route;
 use crate::secret::Token;
 use crate::settings::env_vars::KOHAKURIVER_CLUSTER;
-use crate::settings::{self, ConfigFile, Flags, Origin, ProxyAddress, Scheme, Settings, Trust};
+use crate::settings::{self, ConfigFile, Flags, Origin, ProxyAddress, Settings, Trust};
 use crate::target::{Target, VpsRef};
 use crate::tokens::{self, Line};
 
@@ -44,7 +44,7 @@ pub(super) fn find(
     // A proxy alone may be another cluster's than the one that the environment names.
     let is_proxy_alone = cluster.is_none() && arguments.host_api.is_none() && arguments.proxy.is_some();
     // The certificates that TLS trusts, and the login of a proxy on the way, may be in the file.
-    let has_trust = settings.ssh_proxy().scheme == Scheme::Http || arguments.trust != Trust::default();
+    let has_trust = !settings.ssh_proxy().scheme.has_tls() || arguments.trust != Trust::default();
     let route = Route::of(&settings, &settings.ssh_proxy())?;
     let is_whole = has_trust && route.upstream.is_none();
     if settings.names_ssh_proxy() && is_whole && (settings.names_api() && !is_proxy_alone || !needs_token) {

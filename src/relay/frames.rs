@@ -206,7 +206,7 @@ mod tests {
     }
 
     /// A carrier that says what a test wants of the frames in its socket.
-    struct Told {
+    struct Scripted {
         socket: TcpStream,
         frames: VecDeque<io::Result<Option<usize>>>,
         /// How many bytes were spliced each time.
@@ -215,13 +215,13 @@ mod tests {
         receives: Result<usize, ErrorKind>,
     }
 
-    impl AsFd for Told {
+    impl AsFd for Scripted {
         fn as_fd(&self) -> BorrowedFd<'_> {
             self.socket.as_fd()
         }
     }
 
-    impl Carrier for Told {
+    impl Carrier for Scripted {
         fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let bytes = self.receives?;
             buffer[..bytes].fill(b'r');
@@ -249,7 +249,7 @@ mod tests {
     /// An engine with the carrier and the pipe that it is between.
     struct Rig {
         engine: Frames,
-        carrier: Told,
+        carrier: Scripted,
         reader: PipeReader,
         writer: PipeWriter,
         _peer: TcpStream,
@@ -262,7 +262,7 @@ mod tests {
             peer.write_all(content).unwrap();
             until_arrived(&socket, content.len());
             let receives = Err(ErrorKind::ConnectionReset);
-            let carrier = Told { socket, frames: VecDeque::new(), noted: Vec::new(), receives };
+            let carrier = Scripted { socket, frames: VecDeque::new(), noted: Vec::new(), receives };
             let engine = Frames { copy: Copy::new(early.to_vec()), splices: true, can_splice: true };
             Self { engine, carrier, reader, writer, _peer: peer }
         }

@@ -15,6 +15,8 @@ use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephe
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use crate::hex::hex;
+
 /// The length of a public key, in bytes.
 pub const PUBLIC: usize = 32;
 /// The length of a MAC, in bytes.
@@ -44,7 +46,7 @@ impl SessionId {
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(self.0))
     }
 }
 

@@ -69,13 +69,13 @@ impl Route {
 
     /// Whether a connection to `origin` is a mere socket to its address.
     pub fn is_direct(&self, origin: &Origin) -> bool {
-        origin.scheme == Scheme::Http && self.upstream.is_none()
+        !origin.scheme.has_tls() && self.upstream.is_none()
     }
 
     /// Whether a connection to `origin` has its bytes in a bare socket, which can be passed to ssh.
     pub fn is_bare(&self, origin: &Origin) -> bool {
         let has_tls = |upstream: &Upstream| upstream.proxy.scheme == ProxyScheme::Https;
-        origin.scheme == Scheme::Http && !self.upstream.as_ref().is_some_and(has_tls)
+        !origin.scheme.has_tls() && !self.upstream.as_ref().is_some_and(has_tls)
     }
 }
 
@@ -88,9 +88,11 @@ pub fn connect(origin: &Origin, route: &Route, watch: Watch<'_>) -> Result<Box<d
         None => Box::new(dial::connect(&origin.host, origin.port, watch)?),
         Some(upstream) => through::through(upstream, &route.trust, origin, watch)?,
     };
-    if origin.scheme == Scheme::Http {
-        return Ok(below);
+    match origin.scheme {
+        Scheme::Http => Ok(below),
+        Scheme::Https => {
+            let config = ClientConfig::load(&route.trust).map_err(RouteError::Settings)?;
+            Ok(Box::new(secure(below, &config, &origin.host, watch)?))
+        }
     }
-    let config = ClientConfig::load(&route.trust).map_err(RouteError::Settings)?;
-    Ok(Box::new(secure(below, &config, &origin.host, watch)?))
 }

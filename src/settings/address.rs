@@ -18,7 +18,24 @@ pub enum Scheme {
     Https,
 }
 
+// A new scheme answers these questions. No other code compares schemes, except where a connection is made.
 impl Scheme {
+    /// Whether connections have TLS.
+    pub fn has_tls(self) -> bool {
+        match self {
+            Self::Http => false,
+            Self::Https => true,
+        }
+    }
+
+    /// Whether servers are named by a URL: then one port has the Host's API and its SSH proxy.
+    pub fn is_in_address(self) -> bool {
+        match self {
+            Self::Http => false,
+            Self::Https => true,
+        }
+    }
+
     /// The port that a URL of this scheme means when it names none.
     fn default_port(self) -> u16 {
         match self {
@@ -62,10 +79,7 @@ impl Origin {
 
     /// As options and settings take it: `host:port`, after `https://` if it has TLS.
     pub fn as_typed(&self) -> String {
-        match self.scheme {
-            Scheme::Http => self.authority(),
-            Scheme::Https => self.to_string(),
-        }
+        if self.scheme.is_in_address() { self.to_string() } else { self.authority() }
     }
 }
 
@@ -96,7 +110,7 @@ impl ProxyAddress {
 
 impl fmt::Display for ProxyAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.scheme == Scheme::Https {
+        if self.scheme.is_in_address() {
             write!(f, "{}://", self.scheme)?;
         }
         match self.port {

@@ -19,7 +19,7 @@ pub const KOHAKURIVER_LOG_FILE: &str = "KOHAKURIVER_LOG_FILE";
 /// The file with the host keys of VPSes.
 pub const KOHAKURIVER_KNOWN_HOSTS: &str = "KOHAKURIVER_KNOWN_HOSTS";
 /// A file that the helper creates once it has said why there is no tunnel. `vps connect` sets it, not users.
-pub const KOHAKURIVER_TOLD: &str = "KOHAKURIVER_TOLD";
+pub const KOHAKURIVER_EXPLAINED: &str = "KOHAKURIVER_EXPLAINED";
 /// The programs called `kohakuriver` that have passed a command on already. The programs set it, not users.
 pub const KOHAKURIVER_PASSED_ON: &str = "KOHAKURIVER_PASSED_ON";
 /// The socket of the service manager, for the gateway's messages to it (sd_notify(3)).

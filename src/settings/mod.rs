@@ -157,9 +157,9 @@ impl Settings {
             clusters,
             scheme: address.scheme,
             host: Setting { value: address.host, source: host.source },
-            ssh_proxy_port: ssh_proxy_port.unwrap_or_else(|| match address.scheme {
-                Scheme::Http => Setting { value: DEFAULT_SSH_PROXY_PORT, source: Source::Default },
-                Scheme::Https => port.clone(),
+            ssh_proxy_port: ssh_proxy_port.unwrap_or_else(|| match address.scheme.is_in_address() {
+                true => port.clone(),
+                false => Setting { value: DEFAULT_SSH_PROXY_PORT, source: Source::Default },
             }),
             port,
             tls,
@@ -210,9 +210,9 @@ impl Settings {
 
     /// The Host as the setting `host` takes it: with its port, if it is a URL and another than 443.
     pub fn host_as_typed(&self) -> String {
-        match self.scheme {
-            Scheme::Http => self.host.value.clone(),
-            Scheme::Https => self.api_url().trim_end_matches(":443").to_owned(),
+        match self.scheme.is_in_address() {
+            true => self.api_url().trim_end_matches(":443").to_owned(),
+            false => self.host.value.clone(),
         }
     }
 

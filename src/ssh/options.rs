@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cluster::Cluster;
-use crate::settings::{Origin, Scheme, Trust, UpstreamSetting};
+use crate::settings::{Origin, Trust, UpstreamSetting};
 use crate::ssh::quote::{self, PathValueError};
 use crate::ssh::resume::Resume;
 use crate::target::SSH_PORT;
@@ -226,9 +226,10 @@ impl Route {
         let Origin { scheme, host, port } = &self.host_api;
         let mut words = path_value(program)?;
         // An IPv6 address may have a zone. ssh would read `%` and the name of the zone as one of its tokens.
-        match scheme {
-            Scheme::Http => words.push(format!(" --host {} --port {port} ", host.replace('%', "%%"))),
-            Scheme::Https => words.push(format!(" --host {} ", self.host_api.to_string().replace('%', "%%"))),
+        if scheme.is_in_address() {
+            words.push(format!(" --host {} ", self.host_api.to_string().replace('%', "%%")));
+        } else {
+            words.push(format!(" --host {} --port {port} ", host.replace('%', "%%")));
         }
         for word in self.more_words() {
             let unusable = |source| UnusablePath { path: PathBuf::from(&word), source };

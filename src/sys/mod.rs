@@ -46,6 +46,7 @@
 //! stays in `gateway::life`: the sockets and lines of a hand-over, and orders that come as signals.
 
 // Its tests are about words, which any system can compare.
+mod entry;
 #[cfg(all(test, unix))]
 #[allow(dead_code)]
 #[path = "windows/icacls.rs"]
@@ -60,6 +61,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+pub use entry::{PollFd, PollFlags, entry, is_gone};
 pub use kind::Kind;
 pub use names::resolve;
 pub use regular::read_regular;

@@ -4,6 +4,7 @@ use std::mem::discriminant;
 
 use super::{Message, check_reader, check_text};
 use kohakuriver_proxy::handshake::connect::{self, Answer, Refused};
+use kohakuriver_proxy::handshake::identify::{self, Server};
 use kohakuriver_proxy::handshake::{MAX_HEAD, Step, line};
 use kohakuriver_proxy::refusal::Refusal;
 
@@ -20,6 +21,15 @@ pub fn run(data: &[u8]) {
                 check_text(&refused.status_line().replace(&refused.status.to_string(), ""));
             }
             Answer::OlderHost(text) | Answer::Ssh(text) | Answer::NotHttp(text) => check_text(&text),
+        }
+    }
+    // What `doctor` says of a server is part of its report.
+    if let Step::Done(server, _) = check_reader(&message, 2 * MAX_HEAD, identify::read, same_server) {
+        match server {
+            Server::OlderHost | Server::Tls => {}
+            Server::Gateway(version) => version.iter().for_each(|version| check_text(version)),
+            Server::Http { status, name, .. } => name.iter().chain([&status]).for_each(|text| check_text(text)),
+            Server::Ssh(text) | Server::Unknown(text) => check_text(&text),
         }
     }
     if let Step::Done(answer, _) = check_reader(&message, line::MAX_LINE, line::read, same_line) {
@@ -44,6 +54,10 @@ pub fn same_answer(one: &Answer, other: &Answer) -> bool {
         (Answer::Refused(Refused { .. }), _) | (Answer::Established(_), _) => one == other,
         _ => discriminant(one) == discriminant(other),
     }
+}
+
+fn same_server(one: &Server, other: &Server) -> bool {
+    discriminant(one) == discriminant(other)
 }
 
 fn same_line(one: &line::Answer, other: &line::Answer) -> bool {

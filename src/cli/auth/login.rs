@@ -13,7 +13,7 @@ use crate::cli::terminal::{ask, interrupt, ui};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::settings::{Scheme, Settings, env_vars, process_environment};
+use crate::settings::{Settings, env_vars, process_environment};
 use crate::sys;
 
 /// Most bytes that are read from stdin.
@@ -77,7 +77,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
 /// at home and at work are left alone.
 fn warn_of_clear_text(settings: &Settings) {
     let api = settings.api();
-    if api.scheme == Scheme::Http && has_public_address(&api) {
+    if !api.scheme.has_tls() && has_public_address(&api) {
         ui::remark(&format!(
             "warning: {api} is in the internet and has no TLS, so others can read your password and your token on the way; \
              its admin can set TLS up (`kohakuriver-gateway --help`, --tls-listen), and you log in with \

@@ -8,7 +8,7 @@ use crate::cluster::ClusterName;
 use crate::dial::Watch;
 use crate::failure::Failure;
 use crate::route::{self, Route};
-use crate::settings::{Flags, Pins, Scheme, Settings, Trust};
+use crate::settings::{Flags, Pins, Settings, Trust};
 
 /// Time limit for the handshake.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// `typed` is the cluster that was named on the command line.
 pub(super) fn pin_unknown(flags: Flags, typed: Option<&ClusterName>) -> Result<Flags, Failure> {
     let settings = Settings::load(flags.clone())?;
-    if settings.scheme != Scheme::Https || settings.tls.ca_file.is_some() || settings.tls.pinned_key.is_some() {
+    if !settings.scheme.has_tls() || settings.tls.ca_file.is_some() || settings.tls.pinned_key.is_some() {
         return Ok(flags);
     }
     let Some(pin) = unknown_key(&settings) else { return Ok(flags) };

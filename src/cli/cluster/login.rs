@@ -16,7 +16,7 @@ use crate::cli::terminal::ui;
 use crate::cluster::{ClusterName, InMessages};
 use crate::failure::Failure;
 use crate::settings::{
-    CLUSTER_KEYS, CLUSTERS, ConfigFile, DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Scheme, Settings, Source, Trust,
+    CLUSTER_KEYS, CLUSTERS, ConfigFile, DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Settings, Source, Trust,
 };
 use crate::tokens;
 
@@ -171,10 +171,8 @@ fn stored(settings: &Settings) -> Map<String, Value> {
     let port = |port: u16, default: u16| if port == default { Value::Null } else { port.into() };
     // The port of a URL is in the URL, and the gateway's is the same.
     let own = settings.port.value;
-    let (api, ssh_proxy) = match settings.scheme {
-        Scheme::Http => (DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT),
-        Scheme::Https => (own, own),
-    };
+    let (api, ssh_proxy) =
+        if settings.scheme.is_in_address() { (own, own) } else { (DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT) };
     let Trust { ca_file, pins, client_cert, client_key } = settings.tls.trust();
     let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string()).into();
     let values = [

@@ -27,7 +27,7 @@ use crate::cli::terminal::progress::Steps;
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Flags;
-use crate::settings::env_vars::KOHAKURIVER_TOLD;
+use crate::settings::env_vars::KOHAKURIVER_EXPLAINED;
 use crate::ssh::options::DEFAULT_USER;
 use crate::ssh::quote::shell_line;
 use crate::sys;
@@ -77,21 +77,21 @@ impl Asked {
 pub(in crate::cli) fn run(argv: &[OsString], options: Options, asked: Asked) -> Result<ExitCode, Failure> {
     let folder = Folder::new();
     let mark = |name: &str| folder.as_ref().ok().map(|folder| folder.path().join(name));
-    let (logged_in, told) = (mark("logged-in"), mark("told"));
+    let (logged_in, explained) = (mark("logged-in"), mark("explained"));
     let mut command = Command::new(&argv[0]);
     if let Some(mark) = &logged_in {
         command.args(mark_when_logged_in(mark, &options));
     }
-    command.args(&argv[1..]).envs(plain_shell()).envs(told.iter().map(|mark| (KOHAKURIVER_TOLD, mark)));
+    command.args(&argv[1..]).envs(plain_shell()).envs(explained.iter().map(|mark| (KOHAKURIVER_EXPLAINED, mark)));
     let cannot = |error: io::Error| Failure::new(format!("cannot run {}", argv[0].display())).because(&error);
     let status = sys::run_as_child(&mut command).map_err(cannot)?;
     let exists = |mark: Option<PathBuf>| mark.is_some_and(|mark| mark.exists());
-    let (logged_in, told) = (exists(logged_in), exists(told));
+    let (logged_in, explained) = (exists(logged_in), exists(explained));
     // Removes the directory: this process may end by a signal, which drops nothing.
     let no_folder = folder.err();
     let failed = status.code() == Some(SSH_FAILED) && !logged_in && !options.is_shared(argv);
     match no_folder {
-        _ if !failed || (told && asked.then == Then::Command) => {}
+        _ if !failed || (explained && asked.then == Then::Command) => {}
         // Without the mark, 255 may also be the remote command's status.
         Some(error) => {
             let failure = Failure::new("cannot look for the cause").cause("cannot create a temporary directory");

@@ -17,7 +17,7 @@ use crate::cluster::{Cluster, InMessages};
 use crate::failure::Failure;
 use crate::refusal::Refusal;
 use crate::secret::Token;
-use crate::settings::{self, ConfigFile, Flags, Scheme, Settings};
+use crate::settings::{self, ConfigFile, Flags, Settings};
 use crate::sys;
 use crate::target::{SUFFIX, TaskId, VpsRef};
 use crate::text::printable;
@@ -168,7 +168,7 @@ pub(crate) fn in_messages(settings: &Settings) -> InMessages {
     let name = settings.cluster.name().filter(|_| settings.clusters.len() > 1).map(str::to_owned);
     let flags = match &settings.cluster {
         _ if settings.is_default => String::new(),
-        Cluster::Other(_) if settings.port.source == settings::Source::Default || settings.scheme == Scheme::Https => {
+        Cluster::Other(_) if settings.port.source == settings::Source::Default || settings.scheme.is_in_address() => {
             format!("--host {} ", settings.host_as_typed())
         }
         Cluster::Other(_) => format!("--host {} --port {} ", settings.host.value, settings.port.value),

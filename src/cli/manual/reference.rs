@@ -51,6 +51,11 @@ const VARIABLES: &[Use] = &[
         commands: &["vps sessions", "config show"],
     },
     Use {
+        name: env_vars::KOHAKURIVER_GATEWAY_ADMIN_TOKEN,
+        text: "The token that the gateway's admin listener asks for to end a session over TCP; `--admin-token-file` overrides it",
+        commands: &["vps sessions"],
+    },
+    Use {
         name: env_vars::KOHAKURIVER_LOG_FILE,
         text: "File that `kohakuriver-proxy` appends its failures to, and with `--wait` what it waits for: under \
                ControlPersist, ssh hides its stderr, and it can't tell whether anybody reads the terminal",
@@ -72,8 +77,8 @@ const VARIABLES: &[Use] = &[
         ],
     },
     Use {
-        name: "HTTPS_PROXY, ALL_PROXY",
-        text: "The proxy on the way to a Host that is named with https://: http://, https:// or socks5h://; \
+        name: "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY",
+        text: "The proxy on the way to a Host with https://, to one without, and to either: http://, https:// or socks5h://; \
                `--upstream-proxy` and `upstream_proxy` in config.json override them",
         commands: ASKING,
     },

@@ -12,7 +12,7 @@ use crate::cli::programs::search_path::{self, file_name, find_all};
 use crate::failure::Failure;
 use crate::route as way;
 use crate::settings::env_vars::{KOHAKURIVER_HOST, KOHAKURIVER_PORT};
-use crate::settings::{self, Scheme, Settings, Source, UpstreamSetting};
+use crate::settings::{self, Settings, Source, UpstreamSetting};
 use crate::ssh::options::{Release, Route, UnusablePath};
 use crate::ssh::resume::Resume;
 use crate::sys;
@@ -50,7 +50,7 @@ fn resume(settings: &Settings) -> Resume {
     let upstream = settings.upstream_proxy.as_ref().map(|setting| &setting.value);
     match settings.resume.value.demand() {
         Some(is_on) => Resume::Demanded { is_on, by_flag: settings.resume.source == Source::Flag },
-        None if proxy.scheme == Scheme::Https => Resume::Tls,
+        None if proxy.scheme.has_tls() => Resume::Tls,
         None if matches!(upstream, Some(UpstreamSetting::Proxy(_))) => Resume::Upstream,
         None if has_public_address(&proxy) => Resume::Internet,
         None => Resume::Near,

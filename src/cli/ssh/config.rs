@@ -22,7 +22,7 @@ use crate::cli::terminal::ui;
 use crate::cluster::{Cluster, UNNAMED};
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_KNOWN_HOSTS;
-use crate::settings::{Flags, Scheme, Settings, Source};
+use crate::settings::{Flags, Settings, Source};
 use crate::ssh::keys;
 use crate::ssh::options::Route;
 use crate::ssh::own_files::Sections;
@@ -190,10 +190,7 @@ fn check_host(settings: &Settings, files: &Files) -> Result<Option<String>, Fail
     }
     let before = files.sections()?.into_iter().find(|section| section.cluster == own).and_then(|own| own.host_api());
     // As a section names it.
-    let now = match settings.scheme {
-        Scheme::Http => format!("{host}:{}", settings.port.value),
-        Scheme::Https => host.clone(),
-    };
+    let now = if settings.scheme.is_in_address() { host.clone() } else { format!("{host}:{}", settings.port.value) };
     match before.filter(|before| *before != now) {
         None => Ok(None),
         Some(before) if settings.host.source == Source::File && !settings.port.source.is_above_file() => Ok(Some(

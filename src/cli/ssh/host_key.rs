@@ -17,7 +17,7 @@ use crate::cli::terminal::ui;
 use crate::cluster::Cluster;
 use crate::failure::Failure;
 use crate::names;
-use crate::settings::env_vars::KOHAKURIVER_TOLD;
+use crate::settings::env_vars::KOHAKURIVER_EXPLAINED;
 use crate::settings::{self, Settings};
 use crate::ssh::known_hosts::{HostKey, Known, KnownHosts, KnownHostsError};
 use crate::sys;
@@ -97,7 +97,7 @@ fn check(settings: &Settings, cluster: &Cluster, arguments: &Arguments) -> Resul
         }
         if known.iter().all(|known| known.key != presented) {
             // For `vps connect`, which has nothing to add.
-            if let Some(mark) = settings::process_environment(KOHAKURIVER_TOLD) {
+            if let Some(mark) = settings::process_environment(KOHAKURIVER_EXPLAINED) {
                 // Without it, `vps connect` only says more.
                 let _ = std::fs::write(mark, "");
             }

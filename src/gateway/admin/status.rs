@@ -11,7 +11,7 @@ use crate::gateway::admin::host_api::HostApi;
 use crate::gateway::decide::directory::Directory;
 use crate::gateway::front::certificates::Certificates;
 use crate::gateway::limits::{Limits, Shown};
-use crate::gateway::roster::{Ended, Listing, Reach, Roster, Told, Whose};
+use crate::gateway::roster::{Ended, GatewaySummary, Listing, Reach, Roster, Scope};
 use crate::gateway::watch::history::{History, Hour, Points};
 use crate::gateway::watch::metrics::Beside;
 use crate::gateway::watch::records::Records;
@@ -66,7 +66,7 @@ pub(super) struct Status {
     pub(super) limits: Vec<Limit>,
     pub(super) host_api: HostApi,
     /// This one first. Each has its number of sessions, and an error if some of them are missing.
-    pub(super) gateways: Vec<Told>,
+    pub(super) gateways: Vec<GatewaySummary>,
     pub(super) certificates: Vec<Certificate>,
     /// The processes before a hand-over that still have tunnels, the oldest first.
     pub(super) previous_processes: Vec<Previous>,
@@ -142,7 +142,7 @@ impl Sources {
 
     /// Ends a tunnel.
     pub(super) async fn end(&self, which: &SessionRef) -> Ended {
-        self.parts.roster.end(which, &Whose::Everybodys, EVERYWHERE).await
+        self.parts.roster.end(which, &Scope::All, EVERYWHERE).await
     }
 
     /// The page for Prometheus. It reads files of `/proc`, so it belongs on a thread that may block.
@@ -159,7 +159,7 @@ impl Sources {
 
     /// The open tunnels. Whoever lists them asks here: `/sessions` and the page.
     pub(super) async fn listing(&self) -> Listing {
-        self.parts.roster.list(&Whose::Everybodys, EVERYWHERE).await
+        self.parts.roster.list(&Scope::All, EVERYWHERE).await
     }
 
     /// Asks whoever else knows something of it.

@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value};
 use super::choices::{By, Format, NONE, typed};
 use super::line::Row;
 use super::sums::{Sum, Sums};
-use crate::terminal::columns;
+use crate::terminal::{columns, size};
 use crate::text::{escaped, json};
 
 /// How many rows are looked at for the widths of a table's columns. Later ones may be wider.
@@ -89,20 +89,6 @@ fn csv_text(text: &str) -> String {
         text.insert(0, '\'');
     }
     if text.contains(['"', ',']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-}
-
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut size = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while size >= 1023.95 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    format!("{size:.1} {}", UNITS[unit])
 }
 
 /// Rows with the same columns, printed as they come.

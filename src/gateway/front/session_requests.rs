@@ -17,7 +17,7 @@ use crate::gateway::decide::directory::Requester;
 use crate::gateway::front::attempt::Attempt;
 use crate::gateway::front::peers::Peers;
 use crate::gateway::front::upstream::Upstreams;
-use crate::gateway::roster::{Ended, Reach, Roster, Whose, no_answer, proof};
+use crate::gateway::roster::{Ended, Reach, Roster, Scope, no_answer, proof};
 use crate::handshake::sessions::{Action, Asked, Credentials, Unusable};
 use crate::handshake::sessions_answer::{ended, listed, refused};
 use crate::refusal::Refusal;
@@ -32,7 +32,7 @@ const HINT_FOR_ADMIN: &str = "the gateway's admin sees all sessions, at the gate
 
 /// The caller, once known.
 struct Known<'a> {
-    whose: Whose,
+    scope: Scope,
     /// The token with which other gateways judge for themselves.
     token: Option<&'a Token>,
 }
@@ -74,11 +74,11 @@ impl SessionRequest<'_> {
         };
         match action {
             Action::List => {
-                let listing = self.roster.list(&known.whose, reach).await;
+                let listing = self.roster.list(&known.scope, reach).await;
                 let list = if asked.gateways { listing.with_gateways() } else { listing.rows() };
                 Ok((200, listed(&list)))
             }
-            Action::End(which) => match self.roster.end(which, &known.whose, reach).await {
+            Action::End(which) => match self.roster.end(which, &known.scope, reach).await {
                 Ended::Yes => Ok((204, ended())),
                 Ended::No => Err(no(404, NO_SESSION, None, "")),
                 Ended::Unknown(silent) => Err(no(502, &no_answer(&silent), None, "")),
@@ -91,8 +91,8 @@ impl SessionRequest<'_> {
         let rules = self.upstreams.rules.current();
         let token = match &self.asked.credentials {
             Some(Credentials::Gateway(proof)) => {
-                let whose = proof::check(rules.admin_token.as_ref(), proof, &self.asked.as_sent, SystemTime::now());
-                return whose.map(|whose| Known { whose, token: None }).map_err(|why| no(401, &why, None, ""));
+                let scope = proof::check(rules.admin_token.as_ref(), proof, &self.asked.as_sent, SystemTime::now());
+                return scope.map(|scope| Known { scope, token: None }).map_err(|why| no(401, &why, None, ""));
             }
             Some(Credentials::User(token)) => Some(token),
             None => None,
@@ -101,17 +101,15 @@ impl SessionRequest<'_> {
         let caller = self.upstreams.directory.caller(&requester, &self.upstreams.records.metrics).await;
         let only_admins = "only an admin of the Host sees everybody's sessions";
         match caller.map_err(|refusal| of(&refusal))? {
-            Caller::User(User { role: Role::Admin, .. }) if self.asked.all => {
-                Ok(Known { whose: Whose::Everybodys, token })
-            }
+            Caller::User(User { role: Role::Admin, .. }) if self.asked.all => Ok(Known { scope: Scope::All, token }),
             Caller::Anonymous => Err(of(&Refusal::TokenNeeded)),
             _ if self.asked.all => Err(no(403, only_admins, Some(HINT_FOR_ADMIN), "")),
-            Caller::User(User { name, .. }) => Ok(Known { whose: Whose::Of(name.into()), token }),
+            Caller::User(User { name, .. }) => Ok(Known { scope: Scope::User(name.into()), token }),
             Caller::Everyone { .. } => {
                 let user = self.attempt.certified_user(&rules).ok_or_else(|| {
                     no(403, "the Host has no users, so no session here is anybody's own", Some(HINT_FOR_ADMIN), "")
                 })?;
-                Ok(Known { whose: Whose::Of(user), token: None })
+                Ok(Known { scope: Scope::User(user), token: None })
             }
         }
     }

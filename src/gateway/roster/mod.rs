@@ -6,7 +6,7 @@
 //!  front ──▶        ──▶ previous    a line to each process before it
 //!                   ──▶ others      a request to the port for tunnels of each other gateway
 //! ```
-//! The caller has been judged before: [`Whose`] says which tunnels they may see. A gateway that another one asks tells about
+//! The caller has been judged before: [`Scope`] says which tunnels they may see. A gateway that another one asks tells about
 //! itself only, so no question goes round in circles.
 //!
 //! # Promises
@@ -19,7 +19,7 @@ pub(crate) mod others;
 pub(crate) mod previous;
 pub(crate) mod proof;
 mod row;
-mod whose;
+mod scope;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,8 +35,8 @@ use crate::settings::DEFAULT_SSH_PROXY_PORT;
 use crate::sys;
 use others::{Others, Question};
 use previous::PreviousProcesses;
-pub(crate) use row::Told;
-pub(crate) use whose::Whose;
+pub(crate) use row::GatewaySummary;
+pub(crate) use scope::Scope;
 
 /// Knows the open tunnels.
 pub(crate) struct Roster {
@@ -63,12 +63,12 @@ pub(crate) enum Reach<'a> {
     },
 }
 
-/// Open tunnels, and who has told about them.
+/// Open tunnels, and the gateways that they are of.
 pub(crate) struct Listing {
     /// Each is a JSON object.
     pub(crate) rows: Vec<String>,
     /// This gateway first.
-    pub(crate) gateways: Vec<Told>,
+    pub(crate) gateways: Vec<GatewaySummary>,
 }
 
 /// The result of an attempt to end a tunnel.
@@ -114,44 +114,46 @@ impl Listing {
 
 impl Roster {
     /// The open tunnels, the oldest of each process first.
-    pub(crate) async fn list(&self, whose: &Whose, reach: Reach<'_>) -> Listing {
+    pub(crate) async fn list(&self, scope: &Scope, reach: Reach<'_>) -> Listing {
         let others = async {
             match reach {
                 Reach::Here => Vec::new(),
-                Reach::Everywhere { token, from } => self.others.ask(&Question::list(whose, token, from)).await,
+                Reach::Everywhere { token, from } => self.others.ask(&Question::list(scope, token, from)).await,
             }
         };
-        let (here, others) = tokio::join!(self.here(whose), others);
-        let mut listing =
-            Listing { gateways: vec![Told { name: self.name.clone(), sessions: here.len(), error: None }], rows: here };
+        let (here, others) = tokio::join!(self.here(scope), others);
+        let mut listing = Listing {
+            gateways: vec![GatewaySummary { name: self.name.clone(), sessions: here.len(), error: None }],
+            rows: here,
+        };
         for (origin, answer) in others {
-            let (told, rows) = row::told(&origin.authority(), answer, whose, &listing.gateways);
-            listing.gateways.push(told);
+            let (gateway, rows) = row::of_gateway(&origin.authority(), answer, scope, &listing.gateways);
+            listing.gateways.push(gateway);
             listing.rows.extend(rows);
         }
         listing
     }
 
-    async fn here(&self, whose: &Whose) -> Vec<String> {
+    async fn here(&self, scope: &Scope) -> Vec<String> {
         let mut rows = Vec::new();
         for list in self.previous.sessions().await {
             let Ok(Value::Array(list)) = serde_json::from_str(&list) else { continue };
-            rows.extend(list.into_iter().filter_map(|row| row::own(row, whose, &self.name)));
+            rows.extend(list.into_iter().filter_map(|row| row::own(row, scope, &self.name)));
         }
         let own = self.sessions.snapshot();
-        let own = own.iter().filter(|session| whose.include(session.facts.user.as_deref()));
+        let own = own.iter().filter(|session| scope.includes(session.facts.user.as_deref()));
         rows.extend(own.map(|session| session_list::row(session, &self.name)));
         rows
     }
 
     /// Ends a tunnel.
-    pub(crate) async fn end(&self, which: &SessionRef, whose: &Whose, reach: Reach<'_>) -> Ended {
+    pub(crate) async fn end(&self, which: &SessionRef, scope: &Scope, reach: Reach<'_>) -> Ended {
         if which.gateway.as_ref().is_none_or(|gateway| *gateway == self.name) {
-            return if self.end_here(which.id, whose).await { Ended::Yes } else { Ended::No };
+            return if self.end_here(which.id, scope).await { Ended::Yes } else { Ended::No };
         }
         let Reach::Everywhere { token, from } = reach else { return Ended::No };
         let mut silent = Vec::new();
-        for (origin, answer) in self.others.ask(&Question::end(which, whose, token, from)).await {
+        for (origin, answer) in self.others.ask(&Question::end(which, scope, token, from)).await {
             match answer {
                 Ok(answer) if answer.status == 204 => return Ended::Yes,
                 Ok(answer) if answer.status == 404 => {}
@@ -161,23 +163,23 @@ impl Roster {
         if silent.is_empty() { Ended::No } else { Ended::Unknown(silent.join("; ")) }
     }
 
-    async fn end_here(&self, id: u64, whose: &Whose) -> bool {
-        let by = if *whose == Whose::Everybodys { EndedBy::Admin } else { EndedBy::User };
+    async fn end_here(&self, id: u64, scope: &Scope) -> bool {
+        let by = if *scope == Scope::All { EndedBy::Admin } else { EndedBy::User };
         match self.sessions.with_id(id) {
-            Some(session) => whose.include(session.facts.user.as_deref()) && (self.end)(id, by),
-            None => self.previous_has(id, whose).await && self.previous.end(id, by).await,
+            Some(session) => scope.includes(session.facts.user.as_deref()) && (self.end)(id, by),
+            None => self.previous_has(id, scope).await && self.previous.end(id, by).await,
         }
     }
 
     /// Whether the caller may end this tunnel of a process before this one.
-    async fn previous_has(&self, id: u64, whose: &Whose) -> bool {
-        if *whose == Whose::Everybodys {
+    async fn previous_has(&self, id: u64, scope: &Scope) -> bool {
+        if *scope == Scope::All {
             return true;
         }
         let lists = self.previous.sessions().await;
         let lists = lists.iter().filter_map(|list| serde_json::from_str::<Vec<Value>>(list).ok());
         let mut rows = lists.flatten();
-        rows.any(|row| row["id"].as_u64() == Some(id) && whose.include(row["user"].as_str()))
+        rows.any(|row| row["id"].as_u64() == Some(id) && scope.includes(row["user"].as_str()))
     }
 }
 
@@ -205,11 +207,11 @@ pub(crate) mod tests {
         let sessions = Arc::new(Sessions::default());
         let open = [Some("alice"), Some("bob"), None].map(|user| tunnel(&sessions, user));
         let roster = roster(&sessions);
-        let alice = Whose::Of("alice".into());
+        let alice = Scope::User("alice".into());
         let listing = roster.list(&alice, Reach::Here).await;
         let rows: Vec<Value> = serde_json::from_str(&listing.rows()).unwrap();
         assert_eq!((rows.len(), &rows[0]["id"], &rows[0]["gateway"]), (1, &1.into(), &"gw1".into()));
-        assert_eq!(roster.list(&Whose::Everybodys, Reach::Here).await.rows.len(), 3);
+        assert_eq!(roster.list(&Scope::All, Reach::Here).await.rows.len(), 3);
         for (id, gateway, expected) in
             [(2, None, Ended::No), (3, None, Ended::No), (9, None, Ended::No), (1, Some("gw2"), Ended::No)]
         {
@@ -217,9 +219,9 @@ pub(crate) mod tests {
             assert_eq!(roster.end(&which, &alice, Reach::Here).await, expected, "{which}");
         }
         assert!(open.iter().all(|session| session.asked_to_end().is_none()));
-        for (at, whose, ending) in [(0, alice, Ending::EndedByUser), (1, Whose::Everybodys, Ending::Ended)] {
+        for (at, scope, ending) in [(0, alice, Ending::EndedByUser), (1, Scope::All, Ending::Ended)] {
             let which = SessionRef { gateway: Some("gw1".to_owned()), id: at + 1 };
-            assert_eq!(roster.end(&which, &whose, Reach::Here).await, Ended::Yes);
+            assert_eq!(roster.end(&which, &scope, Reach::Here).await, Ended::Yes);
             assert_eq!(open[at as usize].asked_to_end(), Some(ending));
         }
     }

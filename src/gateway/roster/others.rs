@@ -12,7 +12,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::proof;
-use super::whose::Whose;
+use super::scope::Scope;
 use crate::api::{Answer, ApiError, Reader};
 use crate::dial::{Watch, is_private, resolve};
 use crate::failure::words;
@@ -21,7 +21,7 @@ use crate::handshake::proxy_protocol;
 use crate::handshake::session_ref::SessionRef;
 use crate::route::{self, Route, send_all, until_done};
 use crate::secret::Token;
-use crate::settings::{Origin, Scheme};
+use crate::settings::Origin;
 use crate::sys::PollFlags;
 
 /// How long a gateway has for its answer.
@@ -48,33 +48,33 @@ pub(crate) struct Others {
 pub(super) struct Question<'a> {
     /// Method and target.
     line: String,
-    whose: &'a Whose,
+    scope: &'a Scope,
     token: Option<&'a Token>,
     /// The address of the caller.
     from: Option<SocketAddr>,
 }
 
 impl<'a> Question<'a> {
-    pub(super) fn list(whose: &'a Whose, token: Option<&'a Token>, from: Option<SocketAddr>) -> Self {
-        Self { line: format!("GET /sessions?here&gateways{}", all(whose)), whose, token, from }
+    pub(super) fn list(scope: &'a Scope, token: Option<&'a Token>, from: Option<SocketAddr>) -> Self {
+        Self { line: format!("GET /sessions?here&gateways{}", all(scope)), scope, token, from }
     }
 
     pub(super) fn end(
         which: &SessionRef,
-        whose: &'a Whose,
+        scope: &'a Scope,
         token: Option<&'a Token>,
         from: Option<SocketAddr>,
     ) -> Self {
-        Self { line: format!("DELETE /sessions/{which}?here{}", all(whose)), whose, token, from }
+        Self { line: format!("DELETE /sessions/{which}?here{}", all(scope)), scope, token, from }
     }
 
     fn most(&self) -> usize {
-        if *self.whose == Whose::Everybodys { MOST } else { MOST_OF_A_USER }
+        if *self.scope == Scope::All { MOST } else { MOST_OF_A_USER }
     }
 }
 
-fn all(whose: &Whose) -> &'static str {
-    if *whose == Whose::Everybodys { "&all" } else { "" }
+fn all(scope: &Scope) -> &'static str {
+    if *scope == Scope::All { "&all" } else { "" }
 }
 
 impl Others {
@@ -108,7 +108,7 @@ impl Others {
 
     /// All bytes that are sent to one of them.
     fn request(&self, origin: &Origin, question: &Question<'_>) -> Result<Vec<u8>, String> {
-        let Question { line, whose, token, from } = question;
+        let Question { line, scope, token, from } = question;
         let authorization = match token {
             Some(token) => format!("Bearer {}", token.expose()),
             None => {
@@ -118,7 +118,7 @@ impl Others {
                     "this gateway was started without --admin-token-file, and so can't prove to others \
                                      that it may ask them",
                 )?;
-                proof::prove(key, line, whose, SystemTime::now())
+                proof::prove(key, line, scope, SystemTime::now())
             }
         };
         let header = match from {
@@ -138,7 +138,7 @@ impl Others {
 /// would read that without TLS.
 fn exchange(origin: &Origin, has_token: bool, request: &[u8], most: usize) -> Result<Answer, String> {
     let watch = Watch::at_most(LIMIT);
-    if has_token && origin.scheme == Scheme::Http {
+    if has_token && !origin.scheme.has_tls() {
         check_is_near(origin, watch)?;
     }
     let late = |_| format!("it gave no answer within {} s", LIMIT.as_secs());
@@ -221,26 +221,26 @@ mod tests {
 
     async fn error(origin: Origin, token: Option<&Token>) -> String {
         let others = others(vec![origin], Some("admins"));
-        let whose = Whose::Of("alice".into());
-        let mut answers = others.ask(&Question::list(&whose, token, None)).await;
+        let scope = Scope::User("alice".into());
+        let mut answers = others.ask(&Question::list(&scope, token, None)).await;
         answers.remove(0).1.err().unwrap()
     }
 
     #[tokio::test]
     async fn a_token_goes_to_near_gateways_and_a_proof_stands_for_it_elsewhere() {
         let token = Token::new("sekrit").unwrap();
-        let whose = Whose::Of("alice".into());
+        let scope = Scope::User("alice".into());
         let ok = || b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec();
         let (near, heard) = server(ok(), 1);
         let others_of = |origin: &Origin, admin| others(vec![origin.clone()], admin);
-        let mut answers = others_of(&near, None).ask(&Question::list(&whose, Some(&token), None)).await;
+        let mut answers = others_of(&near, None).ask(&Question::list(&scope, Some(&token), None)).await;
         assert_eq!(answers.remove(0).1.map(|answer| answer.status), Ok(200));
         let heard = heard.join().unwrap();
         assert!(heard.starts_with("GET /sessions?here&gateways HTTP/1.1\r\n"), "{heard}");
         assert!(heard.contains("\r\nAuthorization: Bearer sekrit\r\n"), "{heard}");
 
         let (near, heard) = server(ok(), 1);
-        let mut answers = others_of(&near, Some("admins")).ask(&Question::list(&Whose::Everybodys, None, None)).await;
+        let mut answers = others_of(&near, Some("admins")).ask(&Question::list(&Scope::All, None, None)).await;
         assert_eq!(answers.remove(0).1.map(|answer| answer.status), Ok(200));
         let heard = heard.join().unwrap();
         assert!(
@@ -255,7 +255,7 @@ mod tests {
             far.contains("no token goes there without TLS: name it in --peers as https://203.0.113.9:8002"),
             "{far}"
         );
-        let mut answers = others_of(&near, None).ask(&Question::list(&whose, None, None)).await;
+        let mut answers = others_of(&near, None).ask(&Question::list(&scope, None, None)).await;
         let without = answers.remove(0).1.err().unwrap();
         assert!(without.contains("without --admin-token-file"), "{without}");
     }

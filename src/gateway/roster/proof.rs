@@ -13,8 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use ring::hmac;
 
-use super::whose::Whose;
+use super::scope::Scope;
 use crate::handshake::sessions::PROOF_SCHEME;
+use crate::hex::{hex, unhex};
 use crate::secret::Token;
 
 /// How far the clocks of two gateways may be apart.
@@ -24,24 +25,24 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 const EVERYBODY: &str = "*";
 
 /// The value of `Authorization` for a request that begins with `line`, such as `GET /sessions?here`.
-pub(super) fn prove(key: &Token, line: &str, whose: &Whose, now: SystemTime) -> String {
+pub(super) fn prove(key: &Token, line: &str, scope: &Scope, now: SystemTime) -> String {
     let (time, whom) = (
         seconds(now),
-        match whose {
-            Whose::Everybodys => EVERYBODY.to_owned(),
-            Whose::Of(user) => hex(user.as_bytes()),
+        match scope {
+            Scope::All => EVERYBODY.to_owned(),
+            Scope::User(user) => hex(user.as_bytes()),
         },
     );
     let mac = hmac::sign(&of(key), &message(line, time, &whom));
     format!("{PROOF_SCHEME} time={time}; for={whom}; mac={}", hex(mac.as_ref()))
 }
 
-/// Whose sessions the gateway may ask for that has sent this proof, without its scheme, with a request that begins with
+/// Scope sessions the gateway may ask for that has sent this proof, without its scheme, with a request that begins with
 /// `line`.
 ///
 /// # Errors
 /// Why it may not.
-pub(crate) fn check(key: Option<&Token>, proof: &str, line: &str, now: SystemTime) -> Result<Whose, String> {
+pub(crate) fn check(key: Option<&Token>, proof: &str, line: &str, now: SystemTime) -> Result<Scope, String> {
     let key = key.ok_or("this gateway has no --admin-token-file, and so believes no other gateway")?;
     let (time, whom, mac) = read(proof).ok_or("its proof can't be read")?;
     hmac::verify(&of(key), &message(line, time, &whom), &mac)
@@ -52,10 +53,10 @@ pub(crate) fn check(key: Option<&Token>, proof: &str, line: &str, now: SystemTim
         return Err(format!("the clocks of the two gateways are {apart} s apart, and {most} s is the most"));
     }
     if whom == EVERYBODY {
-        return Ok(Whose::Everybodys);
+        return Ok(Scope::All);
     }
     let user = unhex(&whom).and_then(|user| String::from_utf8(user).ok());
-    user.map(|user| Whose::Of(user.into())).ok_or_else(|| "its proof can't be read".to_owned())
+    user.map(|user| Scope::User(user.into())).ok_or_else(|| "its proof can't be read".to_owned())
 }
 
 fn read(proof: &str) -> Option<(u64, String, Vec<u8>)> {
@@ -76,19 +77,10 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let pairs = digits.as_bytes().chunks(2);
-    pairs.map(|pair| u8::try_from(digit(*pair.first()?)? * 16 + digit(*pair.get(1)?)?).ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LINE: &str = "DELETE /sessions/gw2/7?here";
 
@@ -96,16 +88,16 @@ mod tests {
     fn a_proof_holds_for_one_request_and_a_minute() {
         let (key, other) = (Token::new("sekrit").unwrap(), Token::new("another").unwrap());
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_072_353);
-        for whose in [Whose::Everybodys, Whose::Of("alice".into()), Whose::Of("größe; x".into()), Whose::Of("*".into())]
+        for scope in [Scope::All, Scope::User("alice".into()), Scope::User("größe; x".into()), Scope::User("*".into())]
         {
-            let sent = prove(&key, LINE, &whose, now);
+            let sent = prove(&key, LINE, &scope, now);
             let proof = sent.strip_prefix("KohakuRiver-Gateway ").unwrap();
             assert!(!sent.contains("sekrit"), "{sent}");
             let check = |key, line, now| check(key, proof, line, now);
             for seconds in [0, 60] {
                 let (later, before) = (now + Duration::from_secs(seconds), now - Duration::from_secs(seconds));
-                assert_eq!(check(Some(&key), LINE, later), Ok(whose.clone()));
-                assert_eq!(check(Some(&key), LINE, before), Ok(whose.clone()));
+                assert_eq!(check(Some(&key), LINE, later), Ok(scope.clone()));
+                assert_eq!(check(Some(&key), LINE, before), Ok(scope.clone()));
             }
             for (key, line, seconds, why) in [
                 (None, LINE, 0, "this gateway has no --admin-token-file"),
@@ -123,13 +115,24 @@ mod tests {
     fn what_is_no_proof_is_refused() {
         let key = Token::new("sekrit").unwrap();
         let now = SystemTime::UNIX_EPOCH;
-        let good = prove(&key, LINE, &Whose::Of("alice".into()), now);
+        let good = prove(&key, LINE, &Scope::User("alice".into()), now);
         let good = good.strip_prefix("KohakuRiver-Gateway ").unwrap();
         for broken in ["", "x", "time=1", "time=0; for=*; mac=zz", "for=*; time=0; mac=00", &good[..good.len() - 1]] {
             assert!(check(Some(&key), broken, LINE, now).is_err(), "{broken}");
         }
         for changed in [good.replace("time=0", "time=1"), good.replace("for=616c696365", "for=*")] {
             assert!(check(Some(&key), &changed, LINE, now).unwrap_err().contains("different tokens"), "{changed}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_proof_by_chance(
+            proof in "(time=[0-9+-]{0,21})?;? ?(for=[0-9a-fA-F*;]{0,9})?;? ?(mac=([0-9a-f]{64}|[0-9a-g]{0,9}))?|\\PC*",
+        ) {
+            let key = Token::new("sekrit").unwrap();
+            let error = check(Some(&key), &proof, LINE, SystemTime::UNIX_EPOCH).unwrap_err();
+            prop_assert!(!error.contains(char::is_control), "{}", error);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::no_proxy;
 use super::proxy::{UpstreamProxy, UpstreamSetting};
 use crate::failure::Failure;
-use crate::settings::address::{Origin, Scheme};
+use crate::settings::address::Origin;
 use crate::settings::env_vars::{
     ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, LOWER_ALL_PROXY, LOWER_HTTP_PROXY, LOWER_HTTPS_PROXY, LOWER_NO_PROXY, NO_PROXY,
     REQUEST_METHOD,
@@ -26,10 +26,8 @@ fn from_environment(origin: &Origin, env: Environment<'_>) -> Result<Option<(Ups
     if is_this_machine(&origin.host) {
         return Ok(None);
     }
-    let of_scheme = match origin.scheme {
-        Scheme::Https => [LOWER_HTTPS_PROXY, HTTPS_PROXY],
-        Scheme::Http => [LOWER_HTTP_PROXY, HTTP_PROXY],
-    };
+    let of_scheme =
+        if origin.scheme.has_tls() { [LOWER_HTTPS_PROXY, HTTPS_PROXY] } else { [LOWER_HTTP_PROXY, HTTP_PROXY] };
     let is_cgi = env(REQUEST_METHOD).is_some();
     let of_scheme = of_scheme.into_iter().filter(|&name| !(is_cgi && name == HTTP_PROXY));
     let Some((url, name)) = first_set(of_scheme.chain([LOWER_ALL_PROXY, ALL_PROXY]), env)? else { return Ok(None) };
@@ -91,6 +89,7 @@ fn is_this_machine(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Scheme;
     use std::ffi::OsString;
 
     fn found(origin: &str, env: &[(&str, &str)]) -> Result<Option<String>, Failure> {

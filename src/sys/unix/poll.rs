@@ -1,12 +1,11 @@
 //! Waiting for descriptors.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use rustix::event::Timespec;
-pub use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, Timespec};
 
 /// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
 ///
@@ -25,16 +24,6 @@ pub fn poll(entries: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result
     }
 }
 
-/// An entry for [`poll`]. With no flags it reports errors and hang-ups alone.
-pub fn entry(fd: BorrowedFd<'_>, flags: PollFlags) -> PollFd<'_> {
-    PollFd::from_borrowed_fd(fd, flags)
-}
-
-/// Whether the other end of `fd` is gone, as [`poll`] reported it.
-pub fn is_gone(entry: &PollFd<'_>) -> bool {
-    entry.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL)
-}
-
 /// Two sockets that are connected to each other. A poll of one of them wakes up when the other one is closed.
 ///
 /// # Errors
@@ -47,6 +36,7 @@ pub fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::{PollFlags, entry};
     use std::os::fd::AsFd;
     use std::time::Duration;
 

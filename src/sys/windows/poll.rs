@@ -6,10 +6,9 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
 
-use rustix::event::Timespec;
-pub use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, Timespec};
 
-use super::{BorrowedFd, OwnedFd};
+use super::OwnedFd;
 
 /// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
 ///
@@ -32,16 +31,6 @@ pub fn poll(entries: &mut [PollFd<'_>], deadline: Option<Instant>) -> io::Result
             ready => return Ok(ready > 0),
         }
     }
-}
-
-/// An entry for [`poll`]. With no flags it reports errors and hang-ups alone.
-pub fn entry(fd: BorrowedFd<'_>, flags: PollFlags) -> PollFd<'_> {
-    PollFd::from_borrowed_fd(fd, flags)
-}
-
-/// Whether the other end of a socket is gone, as [`poll`] reported it.
-pub fn is_gone(entry: &PollFd<'_>) -> bool {
-    entry.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL)
 }
 
 /// Two sockets that are connected to each other and never wait. A poll of one of them wakes up when the other one is

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::handshake::identify::{self, Server};
 use crate::handshake::{Step, connect};
 use crate::route::{self, Route, RouteError, Upstream, send_all, until_done};
-use crate::settings::{Scheme, Settings};
+use crate::settings::Settings;
 use crate::sys::{self, AsFd as _, PollFlags};
 use crate::tls::Fault;
 
@@ -59,10 +59,7 @@ impl Check for Port<'_> {
                 format!("{} accepts", peer.map_or_else(|_| address(settings), |peer| peer.to_string()))
             }
         };
-        let secured = match settings.ssh_proxy().scheme {
-            Scheme::Http => "",
-            Scheme::Https => ", and its certificate is trusted",
-        };
+        let secured = if settings.ssh_proxy().scheme.has_tls() { ", and its certificate is trusted" } else { "" };
         Ok(Examined::giving(Verdict::Fine(format!("{accepts}{secured}")), Connected(RefCell::new(carrier))))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::api::Tunnel;
 use crate::cli::terminal::table::{Column, table_of};
 use crate::cli::terminal::ui::Look;
+use crate::terminal::size;
 
 const CLUSTER: Column = Column::whole("CLUSTER", 2);
 const ID: Column = Column::whole("ID", 0);
@@ -57,11 +58,11 @@ impl Row<'_> {
         if has_moves {
             cells.push((MOVES, moves(tunnel)));
         }
-        cells.push((UP, bytes(tunnel.bytes_up)));
+        cells.push((UP, size(tunnel.bytes_up)));
         if let Some(rates) = self.rates {
             cells.push((UP_RATE, rate(rates.map(|(up, _)| up))));
         }
-        cells.push((DOWN, bytes(tunnel.bytes_down)));
+        cells.push((DOWN, size(tunnel.bytes_down)));
         if let Some(rates) = self.rates {
             cells.push((DOWN_RATE, rate(rates.map(|(_, down)| down))));
         }
@@ -132,26 +133,9 @@ pub(crate) fn since(seconds: u64) -> String {
     }
 }
 
-/// A byte count in a unit that leaves at most four digits.
-fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut value = count as f64 / 1024.0;
-    let mut units = UNITS.iter();
-    let mut unit = units.next();
-    // From here on it would be shown as 1024.0.
-    while value >= 1023.95 {
-        let Some(next) = units.next() else { break };
-        (value, unit) = (value / 1024.0, Some(next));
-    }
-    format!("{value:.1} {}", unit.unwrap_or(&""))
-}
-
 /// A rate; empty until there are two samples.
 fn rate(count: Option<u64>) -> String {
-    count.map(|count| format!("{}/s", bytes(count))).unwrap_or_default()
+    count.map(|count| format!("{}/s", size(count))).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -243,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_and_byte_counts_have_readable_units() {
+    fn times_have_two_units() {
         for (seconds, expected) in [
             (0, "0s"),
             (59, "59s"),
@@ -255,17 +239,6 @@ mod tests {
             (1_000_000, "11d 13h"),
         ] {
             assert_eq!(since(seconds), expected);
-        }
-        for (count, expected) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1_048_575, "1.0 MiB"),
-            (1_048_576, "1.0 MiB"),
-            (1 << 40, "1.0 TiB"),
-            (u64::MAX, "16384.0 PiB"),
-        ] {
-            assert_eq!(bytes(count), expected);
         }
     }
 }
