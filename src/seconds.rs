@@ -35,8 +35,8 @@ pub fn are_seconds(word: &str) -> bool {
 /// `words` with the seconds of `option` attached by `=`; `default` when they are left out. Words behind `--` belong to
 /// another program.
 ///
-/// clap has no optional value that depends on the word itself: it takes the VPS in `--wait trainer` as the value, or,
-/// told to require `=`, the seconds in `--wait 60 trainer` as the VPS.
+/// clap can't tell an optional value from the next argument by its form. It would take the VPS in `--wait trainer` as the
+/// value, or, if the definition requires `=`, the seconds in `--wait 60 trainer` as the VPS.
 pub fn attach(mut words: Vec<OsString>, option: &str, default: &str) -> Vec<OsString> {
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     let Some(at) = words[..end].iter().position(|word| word == option) else { return words };

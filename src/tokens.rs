@@ -81,7 +81,7 @@ pub struct Found {
 static OF_ENV: AtomicU8 = AtomicU8::new(NONE);
 const NONE: u8 = 0;
 const USED: u8 = 1;
-/// It is for another Host.
+/// The token is for another Host.
 const OF_OTHER: u8 = 2;
 
 /// The token for the Host in `settings`.

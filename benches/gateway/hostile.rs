@@ -110,7 +110,7 @@ async fn beside(asks: Asks) -> Result<()> {
     Ok(())
 }
 
-/// Times, in milliseconds. A set-up that is refused takes for ever.
+/// Times, in milliseconds. A set-up that is refused takes forever.
 struct Times {
     median: f64,
     slowest: f64,
@@ -125,7 +125,7 @@ async fn setups(gateway: SocketAddr, asks: Asks, first: usize) -> Result<Times> 
         let token = format!("{KNOWN}{number}");
         let began = Instant::now();
         let asked = ask(gateway, USER_AT, &vps, &token);
-        let (status, _tunnel) = timeout(limits::ONE_CONNECTION, asked).await.context("a set-up takes for ever")??;
+        let (status, _tunnel) = timeout(limits::ONE_CONNECTION, asked).await.context("a set-up takes forever")??;
         times.push(if status == "200" { began.elapsed().as_secs_f64() * 1e3 } else { f64::INFINITY });
     }
     times.sort_by(f64::total_cmp);

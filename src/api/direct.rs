@@ -164,7 +164,7 @@ impl Reader {
                 Head { status: 100..=199, .. } => {
                     self.bytes.drain(..end);
                     self.interim += end;
-                    // The limit is for all of them together, or a server could send them for ever.
+                    // The limit is for all of them together, or a server could send them forever.
                     if self.interim > MAX_HEAD {
                         return Err(unusable(base, "its head has no end"));
                     }

@@ -104,7 +104,7 @@ impl Client {
         Self::by(base, Route::default(), token)
     }
 
-    /// The same over `route`.
+    /// A client that reaches the API over `route`.
     ///
     /// # Errors
     /// The errors of [`Client::new`].

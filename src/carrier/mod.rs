@@ -72,8 +72,8 @@ pub trait Carrier: AsFd + Send + Any {
         None
     }
 
-    /// The socket below a layer, and how many of the tunnel's bytes are next in it, if they are there as they are. The caller
-    /// may splice so many, and then tells [`Carrier::note_spliced`]. `None` if only [`Carrier::receive`] can get on.
+    /// The socket below a layer, and how many of the tunnel's bytes are next in it, if they are in it unchanged. The caller
+    /// may splice so many, and then calls [`Carrier::note_spliced`]. `None` if only [`Carrier::receive`] has the next bytes.
     ///
     /// # Errors
     /// The errors of [`Carrier::receive`].
@@ -89,7 +89,7 @@ pub trait Carrier: AsFd + Send + Any {
         None
     }
 
-    /// The same, to let it act.
+    /// This interface for changes.
     fn lasting_mut(&mut self) -> Option<&mut dyn Lasting> {
         None
     }

@@ -17,7 +17,7 @@
 //! | `cert` | the subcommand that makes certificates |
 //! | `life` | inherited sockets, orders, hand-over, shutdown |
 //! | `front` | what a client meets: accept, request, upstream, refusal |
-//! | `roster` | the open tunnels that somebody may see: this process's, the previous ones', and those of other gateways |
+//! | `roster` | the open tunnels that a caller may see: those of this process, of previous processes and of other gateways |
 //! | `api_proxy` | the part of the Host API that users of VPSes need, on a port of the internet |
 //! | `host_api` | the inventory as a read-only Host API |
 //! | `carry` | the open tunnels and their bytes |

@@ -52,7 +52,7 @@ pub fn refused(refusal: &Refusal, vps: &str) -> Vec<u8> {
     refused_with(refusal, vps, "")
 }
 
-/// The same of a CONNECT that would continue a session, which is over.
+/// The refusal of a CONNECT that would continue a session which is over.
 pub fn over(refusal: &Refusal, vps: &str) -> Vec<u8> {
     refused_with(refusal, vps, &format!("{}: {}\r\n", resume::FIELD, Answered::Over.value()))
 }

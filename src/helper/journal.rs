@@ -55,7 +55,7 @@ impl Journal {
         Self::on(Screen::of_stderr(), verbose, log_file)
     }
 
-    /// The same where stderr can show the progress of `screen`.
+    /// A journal where stderr can show the progress of `screen`.
     pub(super) fn on(screen: Screen, verbose: bool, log_file: Option<&Path>) -> Self {
         let named = log_file.map(Path::to_owned);
         let named = named.or_else(|| process_environment(env_vars::KOHAKURIVER_LOG_FILE).map(PathBuf::from));

@@ -33,7 +33,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 /// The pause after the first failure. It doubles with each further one, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// After so many answers of gateways that know no resumable sessions there is none that does. One of several may be older.
+/// Most answers of gateways that know no resumable sessions. Of several gateways behind one address, one may be older.
 const MOST_PLAIN_ANSWERS: u32 = 5;
 
 /// The session that is continued, and the way to it.
@@ -335,7 +335,8 @@ impl Dialler {
     }
 }
 
-/// Between three quarters and all of `pause`, so that clients which lost their connections together don't come together.
+/// Between three quarters and all of `pause`. Without this jitter, clients that lost their connections together would
+/// reconnect together.
 fn jittered(pause: Duration) -> Duration {
     let mut byte = [0];
     // Without random bytes they come together.

@@ -85,11 +85,11 @@ pub enum Refusal {
     HostApi(String),
     /// A limit of the gateway is reached; the text says which.
     Limit(String),
-    /// The same, and the user's own tunnels fill it.
+    /// A limit of the gateway is reached, and the user's own tunnels fill it; the text says which.
     OwnLimit(String),
     /// The resumable tunnel that the client wants to continue is over, or was never there; the text says why, if known.
     SessionOver(Option<String>),
-    /// The same, and the client's request doesn't fit to it; the text says why.
+    /// The resumable tunnel is there, and the client's request doesn't fit to it; the text says why.
     SessionMismatch(&'static str),
 }
 

@@ -69,7 +69,7 @@ pub enum End {
 pub enum Then {
     /// Continue with the opposite direction.
     Continue,
-    /// The same, and end the stream towards this party.
+    /// Continue with the opposite direction, and end the stream towards this party.
     PassEndOn(Party),
     /// The tunnel is over, and both parties know.
     Over,

@@ -71,7 +71,7 @@ pub struct Rules<'fd> {
     /// Whether the server passes the end of stdin on. An older Host doesn't.
     pub server_passes_end_on: bool,
     /// How long after the end of stdin, without a byte from the server, the reader of stdout counts as gone: for a system
-    /// that doesn't tell. A server that passes no end on would keep such a tunnel for ever, so its tunnel ends with stdin.
+    /// that doesn't tell. A server that passes no end on would keep such a tunnel forever, so its tunnel ends with stdin.
     pub reader_goes_after: Option<Duration>,
 }
 
@@ -155,7 +155,7 @@ impl<'fd> Relay<'fd> {
             let flags = self.down.flags(Waits::Source) | self.up.flags(Waits::Sink);
             let mut entries = vec![sys::entry(self.stdout.descriptor, self.down.flags(Waits::Sink))];
             let mut add = |fd, flags: PollFlags| {
-                // A descriptor that isn't waited for is left out: a hang-up would be reported for ever.
+                // A descriptor that isn't waited for is left out: a hang-up would be reported forever.
                 (!flags.is_empty()).then(|| {
                     entries.push(sys::entry(fd, flags));
                     entries.len() - 1

@@ -55,7 +55,7 @@ impl Port<'_> {
         }
     }
 
-    /// The same of writing.
+    /// Whether writes never wait.
     pub(super) fn is_written_without_waiting(&self) -> bool {
         self.most_written() == usize::MAX
     }

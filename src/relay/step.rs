@@ -26,7 +26,7 @@ pub(super) enum Broken {
 pub(super) enum Step {
     /// So many bytes were written.
     Moved(usize),
-    /// The same, and now it is better to wait than to try again.
+    /// So many bytes were written, and now it is better to wait than to try again.
     MovedAll(usize),
     /// Nothing can be read, or nothing can be written; wait for this side.
     Blocked(Waits),

@@ -4,15 +4,16 @@
 
 use std::time::{Duration, Instant};
 
-/// The client asks after so much silence.
+/// Silence before the client sends a keepalive (PING).
 const ASK_AFTER: Duration = Duration::from_secs(15);
-/// The same, while the peer has yet to acknowledge something: it may have no room for it, and can still answer.
+/// Silence before a keepalive while the peer has yet to acknowledge something: it may have no room for it, and can still
+/// answer.
 const ASK_BEFORE_DOUBT: Duration = Duration::from_secs(1);
-/// Without any byte for so long, although an answer is due, the client tries a second connection beside this one.
+/// Silence, although an answer is due, after which the client tries a second connection beside this one.
 const DOUBT_AFTER: Duration = Duration::from_secs(3);
-/// The same right after a change of the network: the address of this end may be gone.
+/// This silence right after a change of the network: the address of this end may be gone.
 const DOUBT_AFTER_CHANGE: Duration = Duration::from_millis(300);
-/// Without any byte for so long, the connection is dead.
+/// Silence after which the connection is dead.
 const DEAD_AFTER: Duration = Duration::from_secs(45);
 
 /// The end of a connection that this is.

@@ -36,19 +36,19 @@ pub const KOHAKURIVER_COMPLETE: &str = "KOHAKURIVER_COMPLETE";
 pub const COLUMNS: &str = "COLUMNS";
 /// The proxy on the way to https servers. Lower case wins, for this variable and for those below.
 pub const HTTPS_PROXY: &str = "HTTPS_PROXY";
-/// The same in lower case.
+/// `HTTPS_PROXY` in lower case.
 pub const LOWER_HTTPS_PROXY: &str = "https_proxy";
 /// The proxy on the way to http servers.
 pub const HTTP_PROXY: &str = "HTTP_PROXY";
-/// The same in lower case.
+/// `HTTP_PROXY` in lower case.
 pub const LOWER_HTTP_PROXY: &str = "http_proxy";
 /// The proxy on the way to all servers that have no other.
 pub const ALL_PROXY: &str = "ALL_PROXY";
-/// The same in lower case.
+/// `ALL_PROXY` in lower case.
 pub const LOWER_ALL_PROXY: &str = "all_proxy";
 /// The servers that are reached without a proxy.
 pub const NO_PROXY: &str = "NO_PROXY";
-/// The same in lower case.
+/// `NO_PROXY` in lower case.
 pub const LOWER_NO_PROXY: &str = "no_proxy";
 /// Set in a CGI program, where a client's header field `Proxy` becomes `HTTP_PROXY` (RFC 3875 §4.1.18).
 pub const REQUEST_METHOD: &str = "REQUEST_METHOD";

@@ -101,7 +101,7 @@ impl Settings {
         Self::resolve(flags, &process_environment, ConfigFile::load()?)
     }
 
-    /// The same for a command that asks the Host's API and nothing else. The configuration file is read only if the API
+    /// [`Settings::load`] for a command that asks the Host's API and nothing else. The configuration file is read only if the API
     /// depends on it, so an unusable file stops no login whose ssh_config names the Host.
     ///
     /// # Errors
@@ -187,7 +187,7 @@ impl Settings {
         self.proxy.as_ref().is_some_and(|proxy| proxy.source.is_above_file() && has_port(&proxy.value))
     }
 
-    /// The same for the Host's API.
+    /// Whether flags and environment name the Host's API.
     pub fn names_api(&self) -> bool {
         self.host.source.is_above_file() && self.port.source.is_above_file()
     }
@@ -197,7 +197,7 @@ impl Settings {
         self.host.source == Source::Default && self.port.source == Source::Default
     }
 
-    /// The same for the SSH proxy.
+    /// Whether nothing names the SSH proxy: it is then the default one.
     pub fn names_no_ssh_proxy(&self) -> bool {
         let is_default = self.host.source == Source::Default && self.ssh_proxy_port.source == Source::Default;
         is_default && self.proxy.is_none()

@@ -117,7 +117,7 @@ pub(super) fn set_or_unset(name: &str, value: &str) -> String {
     format!("`{}`, or `{}`", shell.set(name, value), shell.unset(name))
 }
 
-/// The same for a value without a shape.
+/// The hint for a variable whose values have no form that an example could show.
 pub(super) fn set_again_or_unset(name: &str) -> String {
     format!("set it again, or `{}`", sys::users_shell().unset(name))
 }

@@ -22,7 +22,7 @@ const NAMES: [&str; 2] = ["id-kohakuriver-", "kohakuriver_"];
 pub struct KeyNames(Vec<String>);
 
 impl KeyNames {
-    /// The names of keys of `cluster`; with those without a cluster in their names if it `has_plain` ones.
+    /// The names of the keys of `cluster`. If it `has_plain` keys, names without a cluster in them are among these.
     pub fn of(cluster: &Cluster, has_plain: bool) -> Self {
         let own = cluster.before_id();
         let plain = has_plain && !own.is_empty();

@@ -147,7 +147,7 @@ fn for_power_shell(word: &str) -> String {
     format!("'{}'", doubled.collect::<String>())
 }
 
-/// The same for a word that gets no quotes: its last backslashes stay.
+/// `word` with its quotes escaped. It gets no quotes around it, so its last backslashes stay.
 fn escaped_quotes(word: &str) -> String {
     let end = word.trim_end_matches('\\').len();
     escaped(&word[..end]) + &word[end..]

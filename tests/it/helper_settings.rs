@@ -17,7 +17,7 @@ use crate::support::run::DEADLINE;
 use crate::support::scene::ID;
 use crate::support::spawned::{Ends, Spawned};
 
-/// A home in which these files can't be read: they are FIFOs without a writer, and opening one blocks for ever.
+/// A home in which these files can't be read: they are FIFOs without a writer, and opening one blocks forever.
 fn with_fifos(names: &[&str]) -> Home {
     let home = Home::new();
     for name in names {

@@ -213,7 +213,7 @@ fn a_carrier_below_that_broke_is_written_no_more_and_still_read() {
             assert!(troubles.lock().unwrap().is_empty());
         }
         assert_eq!(ours.flush().unwrap_err().kind(), ConnectionReset, "held: {is_held}");
-        assert!(ours.waits_for(PollFlags::empty()).is_empty(), "it would wait for ever");
+        assert!(ours.waits_for(PollFlags::empty()).is_empty(), "it would wait forever");
         assert_eq!(theirs.receive(&mut [0; 100]).unwrap_err().kind(), WouldBlock);
         assert_eq!(theirs.send(b"last words").unwrap(), 10);
         assert_eq!(receive(&mut ours, 100).unwrap(), b"last words");

@@ -2,7 +2,7 @@
 //!
 //! With `ProxyUseFdpass`, stdin and stdout of the command are one socket. bash then takes itself for a remote shell and
 //! reads ~/.bashrc, unless SHLVL says that it runs in another shell: an IDE that was started from the desktop has no SHLVL.
-//! ssh fails if a start-up file prints, since it expects the descriptor first, and waits for ever if a start-up file
+//! ssh fails if a start-up file prints, since it expects the descriptor first, and waits forever if a start-up file
 //! becomes another shell. With pipes, bash reads no file, and ssh skips the lines before the server's first one.
 
 use std::env;
@@ -26,7 +26,7 @@ pub(crate) fn plain_shell() -> Option<(&'static str, &'static str)> {
 /// A command that helps at once.
 pub(crate) const OTHER_SHELL: &str = "export SHELL=/bin/sh";
 
-/// Lines for whoever reads before the helper does. ssh sends nothing on a socket, so the reader would wait for ever; on a
+/// Lines for whoever reads before the helper does. ssh sends nothing on a socket, so the reader would wait forever; on a
 /// pipe, it would take ssh's first line. Another shell runs the first line, and a start-up file that reads one leaves the
 /// second.
 const INPUT: &str = "echo another shell\n: a start-up file\n";
@@ -68,13 +68,13 @@ pub(crate) enum Trouble {
     NoName,
     /// SHELL is a name without a folder. ssh doesn't look it up on PATH.
     NoPath,
-    /// It prints this first.
+    /// The shell prints this before it runs the helper.
     Prints(String),
-    /// Another shell reads what is the helper's.
+    /// The shell reads input that is meant for the helper.
     Reads,
-    /// A start-up file does.
+    /// A start-up file of the shell reads that input.
     FileReads,
-    /// It does not run the helper: the reason.
+    /// The shell does not run the helper. Holds the reason.
     Fails(String),
 }
 

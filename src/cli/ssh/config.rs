@@ -205,9 +205,9 @@ fn check_host(settings: &Settings, files: &Files) -> Result<Option<String>, Fail
     }
 }
 
-/// Writes the sections of `clusters` anew, as after a change of the default one, as far as they have any. That of `gone` is
-/// removed, and if the cluster has got the name `renamed`, it gets one of this name. A Host that does not answer gets the
-/// entries that need no list.
+/// Writes the sections of those `clusters` that have one again, as after a change of the default cluster. The section of
+/// `gone` is removed; if that cluster was renamed to `renamed`, a section with the new name takes its place. For a Host that
+/// does not answer, a section has only the entries that need no list.
 pub(crate) fn rewrite(clusters: &[Settings], gone: Option<&str>, renamed: Option<&str>) -> Result<(), Failure> {
     let home = home()?;
     let files = Files::of(&home);

@@ -49,7 +49,7 @@ pub(crate) fn table<const COLUMNS: usize>(
     table_of(&headers, rows, look)
 }
 
-/// The same with columns that are chosen when the program runs. Each row has a cell for each of them.
+/// A table whose columns are chosen when the program runs. Each row has a cell for each of them.
 pub(crate) fn table_of(headers: &[Column], rows: &[impl AsRef<[String]>], look: Look) -> String {
     let mut lines: Vec<Vec<String>> = vec![headers.iter().map(|column| column.header.to_owned()).collect()];
     lines.extend(rows.iter().map(|row| row.as_ref().iter().map(|cell| shown(cell)).collect()));

@@ -39,7 +39,7 @@ impl Look {
         Self::of(terminal_size())
     }
 
-    /// The same for stderr.
+    /// The look of stderr, by the rules of [`Look::of_stdout`].
     pub(crate) fn of_stderr() -> Self {
         Self::of(sys::terminal_size(io::stderr()))
     }

@@ -27,7 +27,7 @@ pub(in crate::gateway) struct Parts {
     pub(in crate::gateway) roster: Arc<Roster>,
     pub(in crate::gateway) records: Records,
     pub(in crate::gateway) limits: Arc<Limits>,
-    /// Of the TLS ports.
+    /// The certificates of the TLS ports.
     pub(in crate::gateway) certificates: Option<Arc<Certificates>>,
     pub(in crate::gateway) end_right: EndRight,
 }

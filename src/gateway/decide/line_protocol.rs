@@ -20,7 +20,7 @@ pub(crate) enum LineProtocol {
     TokenFile(PathBuf),
 }
 
-/// The same, after the token was read.
+/// The choice in [`LineProtocol`], with the token that was read from its file.
 #[derive(Clone, Debug)]
 pub(crate) enum LineAccess {
     /// Serve it where the Host has authentication off.

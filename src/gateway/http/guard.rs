@@ -20,7 +20,7 @@ use crate::sys;
 use crate::target::without_brackets;
 use crate::text::excerpt_bytes;
 
-/// Where a browser says that a request comes from, what it is for, and what becomes of the answer (Fetch Metadata).
+/// The Fetch Metadata fields, which browsers send: origin, mode and destination of a request.
 const SITE: &str = "sec-fetch-site";
 const MODE: &str = "sec-fetch-mode";
 const DESTINATION: &str = "sec-fetch-dest";

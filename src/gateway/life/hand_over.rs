@@ -174,7 +174,7 @@ mod tests {
             io::Write::write_all(&mut &theirs, &[7]).unwrap();
             bytes
         });
-        let version = timeout(PATIENCE, many().give(ours, line, sessions)).await.expect("it waits for ever").unwrap();
+        let version = timeout(PATIENCE, many().give(ours, line, sessions)).await.expect("it waits forever").unwrap();
         assert_eq!(version, 7);
         let mut bytes = successor.join().unwrap();
         assert_eq!([bytes.pop(), bytes.pop()], [Some(Purpose::Line as u8), Some(Purpose::Sessions as u8)]);

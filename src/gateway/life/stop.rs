@@ -102,7 +102,7 @@ async fn idle(accept: &AcceptLoops, relays: &Relays) {
     relays.none().await;
 }
 
-/// Waits for an order to stop. When no more orders can come, it waits for ever.
+/// Waits for an order to stop. Never returns when no more orders can come.
 async fn stop_ordered(orders: &mut Receiver<Order>, records: &Records) {
     loop {
         match orders.recv().await {

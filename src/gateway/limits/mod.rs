@@ -6,7 +6,7 @@
 //! | tunnels per client, per user | the same, for one of them | is refused |
 //! | handshakes, in all and per client | connections without a tunnel | replaces the oldest that is silent |
 //! | heads | seconds, bytes and fields of one request | is refused |
-//! | parked tunnels per user, replay memory | tunnels whose clients are away, and their bytes | ends the one kept longest |
+//! | parked tunnels per user, replay memory | tunnels whose clients are away, and their bytes | ends the tunnel whose client has been away longest |
 //! | turns | questions to the Host and to the resolver at once, each client's part of them | waits |
 //!
 //! A client is an IPv4 address or an IPv6 network of 64 bits. [`Limits::all`] gives the counts at any time.
@@ -94,12 +94,12 @@ pub(crate) struct Wanted {
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub(crate) resume_window: u32,
 
-    /// Keep at most this many such tunnels for one user; beyond that, the one kept longest ends
+    /// Keep at most this many such tunnels for one user; beyond that, the one whose client has been away longest ends
     #[arg(long = "max-parked-per-user", value_name = "N", default_value_t = 32,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) parked_per_user: u32,
 
-    /// Keep at most this many MiB for bytes that may have to be sent again; beyond that, the tunnel kept longest ends
+    /// Keep at most this many MiB for bytes that may have to be sent again; beyond that, the tunnel whose client has been away longest ends
     #[arg(long = "max-replay-memory", value_name = "MIB", default_value_t = 256,
           value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub(crate) replay_mebibytes: u32,

@@ -1,4 +1,4 @@
-//! The open tunnels that somebody may see, and the end of one of them: those of this process, of the processes before it,
+//! Lists the open tunnels that a caller may see, and ends one of them: those of this process, of the processes before it,
 //! and of the other gateways of the cluster.
 //!
 //! ```text

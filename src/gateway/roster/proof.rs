@@ -37,8 +37,8 @@ pub(super) fn prove(key: &Token, line: &str, scope: &Scope, now: SystemTime) -> 
     format!("{PROOF_SCHEME} time={time}; for={whom}; mac={}", hex(mac.as_ref()))
 }
 
-/// Scope sessions the gateway may ask for that has sent this proof, without its scheme, with a request that begins with
-/// `line`.
+/// The sessions that this proof lets a gateway ask for. `proof` is the proof without its scheme, and `line` the first line
+/// of the request that it came with.
 ///
 /// # Errors
 /// Why it may not.

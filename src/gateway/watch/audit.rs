@@ -128,7 +128,7 @@ impl Audit {
         self.write(|| about("handed-over", session, session.facts.client));
     }
 
-    /// It has come again: `away` has its address.
+    /// The client has reconnected, from the address in `away`.
     pub(crate) fn resumed(&self, session: &Session, away: Away) {
         self.write(|| about("resumed", session, away.client).number("moves", away.moves));
     }

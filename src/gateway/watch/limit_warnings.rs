@@ -36,11 +36,12 @@ impl Notices {
         }
     }
 
-    /// Warns that a tunnel of `whose` ends, since more than `most` wait for their clients.
-    pub(crate) fn warn_too_many_parked(&self, whose: &str, most: usize) {
+    /// Warns that a tunnel of `user` ends, since more than `most` wait for their clients.
+    pub(crate) fn warn_too_many_parked(&self, user: &str, most: usize) {
         if self.is_due(RateLimitKey::Parked) {
-            let what =
-                format!("{whose} has too many tunnels that wait for their clients: the one that waits longest ends");
+            let what = format!(
+                "{user} has too many tunnels that wait for their clients: the one whose client has been away longest ends"
+            );
             let cause = format!("--max-parked-per-user allows {most}");
             let hint = self.end_some_or(&format!("raise --max-parked-per-user above {most}"));
             self.warn(&Failure::new(what).cause(cause).hint(hint));
@@ -50,7 +51,7 @@ impl Notices {
     /// Warns that a tunnel ends, since bytes that may have to be sent again fill `mebibytes`.
     pub(crate) fn warn_replay_memory(&self, mebibytes: usize) {
         if self.is_due(RateLimitKey::ReplayMemory) {
-            let what = "bytes that may have to be sent again fill their memory: the tunnel that waits longest ends";
+            let what = "bytes that may have to be sent again fill their memory: the tunnel whose client has been away longest ends";
             let cause = format!("--max-replay-memory allows {mebibytes} MiB");
             let hint = format!("raise --max-replay-memory above {mebibytes}, or lower --resume-window");
             self.warn(&Failure::new(what).cause(cause).hint(hint));

@@ -37,7 +37,7 @@ struct Listed<'s> {
     /// From the client to the VPS.
     bytes_up: u64,
     bytes_down: u64,
-    /// Of a tunnel whose client can come again.
+    /// Set for resumable tunnels only.
     #[serde(flatten)]
     resumable: Option<Resumable>,
 }

@@ -127,7 +127,7 @@ pub(crate) struct Facts {
     pub(crate) node: Arc<str>,
 }
 
-/// Nobody has asked a tunnel to end.
+/// The value of `asked_to_end` before any request.
 const NOBODY: u8 = u8::MAX;
 
 /// One open tunnel.
@@ -144,7 +144,7 @@ pub(crate) struct Session {
     pub(crate) down: AtomicU64,
     /// [`NOBODY`], or the number of an [`EndedBy`].
     asked_to_end: AtomicU8,
-    /// Of a tunnel whose client can come again.
+    /// Set for resumable tunnels only.
     away: OnceLock<Box<Mutex<Away>>>,
 }
 

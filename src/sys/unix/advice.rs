@@ -55,12 +55,12 @@ pub fn list_ssh_folder() -> String {
     "ls -l ~/.ssh".to_owned()
 }
 
-/// Shows whose a file or a folder is, and who may use it.
+/// Shows the owner of a file or a folder, and who may use it.
 pub fn show_access(path: &Path) -> String {
     format!("ls -ld {}", word(path))
 }
 
-/// The same of the folder with the user's files of ssh.
+/// Shows the owner of the folder with the user's files of ssh, and who may use it.
 pub fn show_access_to_ssh_folder() -> String {
     "ls -ld ~/.ssh".to_owned()
 }

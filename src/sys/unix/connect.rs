@@ -11,9 +11,9 @@ use super::sockets::stream_socket;
 
 /// A connection attempt that has begun.
 pub enum Connecting {
-    /// It is answered already.
+    /// The peer has accepted already.
     Connected(OwnedFd),
-    /// It is answered once the socket is writable; [`answer`] tells how.
+    /// The result is there once the socket is writable; [`answer`] returns it.
     Pending(OwnedFd),
 }
 

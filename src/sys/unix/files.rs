@@ -96,7 +96,7 @@ fn denied(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
-/// Opens a regular file for reading. Anything else is an error: a FIFO without a writer would hold up its reader for ever.
+/// Opens a regular file for reading. Anything else is an error: a FIFO without a writer would hold up its reader forever.
 ///
 /// # Errors
 /// The errors of `open(2)`; `InvalidInput` for what is not a regular file.

@@ -49,7 +49,7 @@ pub fn write_at_once(pipe: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<us
     written
 }
 
-/// The same, for a pipe of which nothing is known.
+/// [`write_at_once`] without the memory of earlier calls.
 #[cfg(target_os = "linux")]
 fn write_without_waiting(pipe: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
     use rustix::io::{Errno, ReadWriteFlags};

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::event::{PollFd, Timespec};
 
-/// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
+/// Waits until one of `entries` is ready or `deadline` has passed (`None` waits forever). Whether it was the former.
 ///
 /// # Errors
 /// The errors of `poll(2)`; a signal's interruption is not one.

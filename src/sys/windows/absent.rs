@@ -73,7 +73,7 @@ pub fn close_all_but_stdio() {}
 /// The standard handles stay until the process ends.
 pub fn release_stdio() {}
 
-/// The same of stderr alone.
+/// stderr stays until the process ends.
 pub fn release_stderr() {}
 
 /// This system tells of no changes of the network.

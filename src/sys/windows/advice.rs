@@ -62,12 +62,12 @@ pub fn list_ssh_folder() -> String {
     either("dir ~/.ssh".to_owned(), r#"dir "%USERPROFILE%\.ssh""#.to_owned())
 }
 
-/// Shows whose a file or a folder is, and who may use it.
+/// Shows the owner of a file or a folder, and who may use it.
 pub fn show_access(path: &Path) -> String {
     format!("icacls {}", word(path))
 }
 
-/// The same of the folder with the user's files of ssh.
+/// Shows the owner of the folder with the user's files of ssh, and who may use it.
 pub fn show_access_to_ssh_folder() -> String {
     either(r#"icacls "$HOME\.ssh""#.to_owned(), r#"icacls "%USERPROFILE%\.ssh""#.to_owned())
 }

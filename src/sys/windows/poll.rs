@@ -10,7 +10,7 @@ use rustix::event::{PollFd, Timespec};
 
 use super::OwnedFd;
 
-/// Waits until one of `entries` is ready or `deadline` has passed (`None` waits for ever). Whether it was the former.
+/// Waits until one of `entries` is ready or `deadline` has passed (`None` waits forever). Whether it was the former.
 ///
 /// # Errors
 /// The errors of `WSAPoll`.

@@ -10,7 +10,7 @@
 //! - The gateway's own answer is the first that a client gets of a tunnel. The thread that carries the tunnel writes it:
 //!   a client that waits for the answer and the VPS wakes up once if the VPS speaks at once.
 //! - As in any TCP connection, a reset may overtake bytes that are under way.
-//! - A side that got an orderly end has some time to close, then gets a reset: some clients (nc) wait for ever after an
+//! - A side that got an orderly end has some time to close, then gets a reset: some clients (nc) wait forever after an
 //!   end.
 //! - A reset is noticed while a direction is idle, and while it is stuck on a receiver that takes nothing.
 //! - A tunnel's turn is bounded. A tunnel that moves much goes to a thread for bulk, and comes back when it moves little:

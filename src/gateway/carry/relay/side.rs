@@ -206,8 +206,8 @@ impl Side {
         self.carrier.into_box()
     }
 
-    /// Sets what the peer is told as the reason of an end that the gateway makes. A reset says it where no reason can be
-    /// told: an orderly end would pass for one of the other side.
+    /// Sets the reason that the peer gets when the gateway ends the tunnel. A carrier that can't send a reason is reset: an
+    /// orderly end would look like the other side's.
     pub(super) fn end_because(&mut self, reason: Reason) {
         match self.carrier.lasting_mut() {
             Some(lasting) => lasting.end_because(reason),

@@ -30,7 +30,7 @@ const CLOSE_BYTES: usize = 256 * 1024;
 pub(crate) struct EarlyData {
     /// The bytes that the client has sent already, to the VPS.
     pub(crate) up: Vec<u8>,
-    /// The same from the VPS, to the client. There are none where there is an answer.
+    /// The bytes that the VPS has sent already, to the client. There are none where there is an answer.
     pub(crate) down: Vec<u8>,
     /// The gateway's own answer, to the client. It is not counted among the bytes that are carried.
     pub(crate) answer: &'static [u8],

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Most bytes that are spliced at once: what is moved in one go costs little more than half of it.
 const LARGE: usize = 1024 * 1024;
-/// The same while somebody types.
+/// Most bytes that are spliced at once while somebody types.
 const SMALL: usize = 512 * 1024;
 /// How many moves are small after somebody has typed: some tens of milliseconds' worth.
 const SMALL_MOVES: u32 = 1000;

@@ -39,7 +39,7 @@ use crate::target::{VpsRef, without_brackets};
 pub(super) const FRESH: Duration = Duration::from_secs(5);
 /// Time limit for all calls to the Host that one question takes.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(10);
-/// The same where an older answer is cached (stale-while-error).
+/// Time limit for these calls where an older answer is cached (stale-while-error).
 const LOOKUP_LIMIT_WITH_OLDER: Duration = Duration::from_secs(2);
 /// Time limit for a check whether the Host answers. The caller has a limit of its own.
 const READY_LIMIT: Duration = Duration::from_secs(5);

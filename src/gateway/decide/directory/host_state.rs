@@ -22,10 +22,10 @@ use crate::refusal::Refusal;
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// The time between two checks of a Host that was there.
 const PAUSE: Duration = Duration::from_secs(10);
-/// The same of one that was gone.
+/// The time between two checks of a Host that was gone.
 const PAUSE_WHILE_GONE: Duration = Duration::from_secs(2);
 
-/// How long somebody who looks waits for the first result.
+/// How long a reader of the state waits for the first result.
 const FIRST_LIMIT: Duration = Duration::from_millis(500);
 
 /// The results of the checks so far.

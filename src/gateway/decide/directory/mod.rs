@@ -100,7 +100,7 @@ impl Directory {
         }
     }
 
-    /// Tells the admin when the Host goes and when it is back, for ever. An inventory is always there.
+    /// Tells the admin when the Host goes down and when it is back. Never returns for a Host. An inventory is always there.
     pub(crate) async fn watch(&self) {
         if let Self::Host(host) = self {
             host.watch().await;

@@ -145,7 +145,7 @@ async fn a_tunnel_that_a_panic_drops_is_not_counted_any_more() {
         let _message = message;
         panic!("a panic on purpose");
     });
-    tokio::time::timeout(LIMIT, none).await.expect("it waits for ever").unwrap();
+    tokio::time::timeout(LIMIT, none).await.expect("it waits forever").unwrap();
 }
 
 /// One tunnel must not keep a thread from its events, or from its messages.
