@@ -26,14 +26,14 @@
 //! - **commands that messages name**, for the user to run: [`users_shell`] ([`Shell`]), [`list`], [`list_ssh_folder`],
 //!   [`show_access`], [`show_access_to_ssh_folder`], [`give_access`], [`make_own`] ([`ACCEPTED_BY_SSH`]), [`move_away`],
 //!   [`mend_link`], [`edit_at`], [`show_host_key`], [`show_public_keys`], [`start_agent`], [`show_clock`], [`show_disks`],
-//!   [`set_temporary_folder`] ([`TEMPORARY_FOLDER`]), [`local_command`].
+//!   [`set_temporary_folder`] ([`TEMPORARY_FOLDER`]), [`local_command`], [`with_stdin`].
 //!
 //! For the user's command as well:
 //! - **files**: `create_private_folder`, `temporary_folder`, `open_folder`, `file_identity`, `has_other_names`,
 //!   `mode_open_to_others`, `is_executable`, `check_writable`, `check_usable_folder`,
 //!   `mode_that_ssh_refuses`, `others_may_write`, `make_private`, `inherit_owner_and_permissions`;
 //! - **signals**: `interrupted`, `before_an_end_signal`;
-//! - **other programs**: `INSTALL_SSH`, `SSH_NEEDS_A_SHELL`, `SSH_ASKS_FOR_HOST_KEYS`, `system_program`, `become_program`,
+//! - **other programs**: `install_ssh` (`INSTALLING_SHELL`), `SSH_NEEDS_A_SHELL`, `SSH_ASKS_FOR_HOST_KEYS`, `system_program`, `become_program`,
 //!   `run_as_child`, `end_like`, `ask_to_end`;
 //! - **its machine, its terminal and its text**: `host_name`, `SilentTerminal`, `os_string`;
 //! - **UNIX sockets with a file**: `connect_locally`, `LocalStream`.

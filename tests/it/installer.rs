@@ -1,23 +1,26 @@
 //! `contrib/install.sh`, as people pipe it into their shell, with a web server on this machine.
 
 use std::fs;
+use std::io::Read as _;
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 use rustix::process::Signal;
 
 use crate::support::home::Home;
+use crate::support::peers::{Peer, read_head};
 use crate::support::release::web_server;
-use crate::support::run::{Outcome, Process, Run};
+use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::tools::{sha256, tool};
 
 const SCRIPT: &str = include_str!("../../contrib/install.sh");
 const VERSION: &str = "1.2.3";
 const PROGRAMS: [&str; 3] = ["kohakuriver", "kohakuriver-gateway", "kohakuriver-proxy"];
 /// The programs that the script needs, except one that downloads.
-const NEEDS: [&str; 13] =
-    ["awk", "cut", "find", "gzip", "mkdir", "mktemp", "mv", "rm", "rmdir", "sha256sum", "tar", "uname", "sh"];
+const NEEDS: [&str; 14] =
+    ["awk", "cut", "find", "grep", "gzip", "mkdir", "mktemp", "mv", "rm", "rmdir", "sha256sum", "tar", "uname", "sh"];
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
 
 /// A release on a web server, and a user who has nothing but [`NEEDS`] on PATH.
@@ -61,10 +64,11 @@ impl Release {
         }
     }
 
-    /// A program of the system that prints this.
-    fn fake(&self, name: &str, prints: &str) {
-        fs::remove_file(self.home.join("tools").join(name)).unwrap();
-        self.home.script(&format!("tools/{name}"), &format!("#!/bin/sh\necho {prints}\n"));
+    /// A `uname` of another system.
+    fn uname(&self, machine: &str, system: &str) {
+        fs::remove_file(self.home.join("tools/uname")).unwrap();
+        let script = format!("#!/bin/sh\ncase $1 in -m) echo {machine} ;; *) echo {system} ;; esac\n");
+        self.home.script("tools/uname", &script);
     }
 
     /// A shell that reads the script from its stdin.
@@ -80,6 +84,21 @@ impl Release {
     /// Where it installs to.
     fn prefix(&self) -> PathBuf {
         self.home.join(".local")
+    }
+
+    /// Installs onto a disk of its own, mounted with this option, and prints what is left there.
+    fn install_on_disk(&self, option: &str) -> Outcome {
+        self.home.write("install.sh", SCRIPT.replace("@VERSION@", VERSION));
+        fs::create_dir_all(self.prefix()).unwrap();
+        let script = format!(
+            "{mount} -t tmpfs -o {option} none .local && {{ PATH=$PWD/tools {dash} install.sh; status=$?; \
+             {find} .local -mindepth 1; exit $status; }}",
+            mount = tool("mount").display(),
+            dash = tool("dash").display(),
+            find = tool("find").display(),
+        );
+        let run = Run::new(tool("unshare"), &self.home).args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        run.env("KOHAKURIVER_URL", &self.url).output()
     }
 
     #[track_caller]
@@ -110,7 +129,7 @@ fn each_shell_installs_with_curl_and_with_wget() {
             let outcome = release.run(shell, SCRIPT).output();
             outcome.succeeds().prints_nothing();
             outcome.says(
-                &["in $HOME/.local/bin\n", "export PATH=", "next: kohakuriver login HOST\n"]
+                &["in $HOME/.local/bin\n", "export PATH=", "next: $HOME/.local/bin/kohakuriver login HOST\n"]
                     .map(|text| text.replace("$HOME", &release.home.path().display().to_string()))
                     .iter()
                     .map(String::as_str)
@@ -127,7 +146,8 @@ fn it_replaces_an_earlier_version_and_goes_where_it_is_told() {
     let release = Release::new();
     let old = release.home.script("a b/bin/kohakuriver", "#!/bin/sh\necho old\n");
     let run = || release.run(SHELLS[0], SCRIPT).env("KOHAKURIVER_PREFIX", "a b");
-    run().output().succeeds().says(&["/a b/bin\n"]);
+    let next = format!("\nnext: '{}' login HOST\n", old.display());
+    run().output().succeeds().says(&["/a b/bin\n", &next]);
     Run::new(&old, &release.home).output().succeeds().prints("kohakuriver 1.2.3\n");
     assert!(files(&release.prefix()).is_empty());
 
@@ -136,10 +156,58 @@ fn it_replaces_an_earlier_version_and_goes_where_it_is_told() {
     let ours = release.home.join("a b/bin");
     let other = release.home.script("other/kohakuriver", "#!/bin/sh\n");
     let first = path([other.parent().unwrap().to_owned(), ours.clone()]).unwrap();
-    run().env("PATH", first).output().succeeds().says(&[&format!("{} comes first on your PATH", other.display())]);
-    let second = path([ours, other.parent().unwrap().to_owned()]).unwrap();
-    let outcome = run().env("PATH", second).output();
-    outcome.succeeds().check(!outcome.stderr.contains("PATH"), "no word about PATH");
+    let comes_first = format!("{} comes first on your PATH\nput this line into ", other.display());
+    run().env("PATH", first).output().succeeds().says(&[&comes_first, &next]);
+    // The folder's name on PATH may have another spelling.
+    for ours in [ours.clone(), ours.join(""), ours.join("../bin")] {
+        let outcome = run().env("PATH", path([ours, other.parent().unwrap().to_owned()]).unwrap()).output();
+        outcome.succeeds().says(&["\nnext: kohakuriver login HOST\n"]);
+        outcome.check(!outcome.stderr.contains("PATH"), "no word about PATH");
+    }
+}
+
+#[test]
+fn each_prefix_gets_programs_that_others_can_run() {
+    let release = Release::new();
+    for prefix in ["-a", "-a b/c/d/", "b/../c"] {
+        fs::create_dir_all(release.home.join("b")).unwrap();
+        let run = release.run(SHELLS[0], &format!("umask 077\n{SCRIPT}")).env("KOHAKURIVER_PREFIX", prefix);
+        run.env("SHELL", "/bin/zsh").output().succeeds().says(&["/share/zsh/site-functions\" $fpath)\n"]);
+        let bin = release.home.join(prefix).join("bin");
+        Run::new(bin.join("kohakuriver"), &release.home).output().succeeds().prints("kohakuriver 1.2.3\n");
+        for path in [bin.join("kohakuriver"), bin, release.home.join(prefix)] {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o755, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_failure_names_the_address_and_leaves_no_folder_of_a_new_prefix() {
+    let release = Release::new();
+    let missing = format!("{}/missing", release.url);
+    let refused = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    fs::create_dir(release.home.join("empty")).unwrap();
+    let busybox_wget = release.home.script("busybox-wget", "#!/bin/sh\nexec \"$BUSYBOX\" wget \"$@\"\n");
+    for downloader in ["curl", "wget", "busybox"] {
+        release.tools(if downloader == "busybox" { &[] } else { std::slice::from_ref(&downloader) });
+        if downloader == "busybox" {
+            symlink(&busybox_wget, release.home.join("tools/wget")).unwrap();
+        }
+        for (url, reason) in [(&missing, "404"), (&refused, "")] {
+            let run =
+                release.run(SHELLS[0], SCRIPT).env("KOHAKURIVER_PREFIX", "empty/a b/c").env("BUSYBOX", tool("busybox"));
+            let outcome = run.env("KOHAKURIVER_URL", format!("{url}/")).output();
+            outcome.exits(1).prints_nothing();
+            let line = outcome.stderr.lines().find_map(|line| line.strip_prefix("install.sh: cannot download "));
+            let said = line.and_then(|line| line.strip_prefix(&format!("{url}/SHA256SUMS: ")));
+            let said = said.filter(|said| said.contains(reason) && said.len() > 10);
+            outcome.check(said.is_some(), &format!("the address and {downloader}'s reason"));
+            assert!(release.home.join("empty").read_dir().unwrap().next().is_none(), "{outcome}");
+        }
+    }
 }
 
 #[test]
@@ -152,9 +220,9 @@ fn a_file_that_is_not_the_releases_is_not_installed() {
     fs::write(&release.archive, &good[..good.len() / 2]).unwrap();
     release.refuses(&[&format!("SHA256SUMS says {sum}\n")]);
     fs::remove_file(&release.archive).unwrap();
-    release.refuses(&["cannot download kohakuriver-proxy-1.2.3-", "404"]);
+    release.refuses(&[&format!("cannot download {}/kohakuriver-proxy-1.2.3-", release.url), "404"]);
     release.home.write("www/SHA256SUMS", format!("{sum}  another.tar.gz\n"));
-    release.refuses(&["SHA256SUMS does not name kohakuriver-proxy-1.2.3-"]);
+    release.refuses(&[&format!("{}/SHA256SUMS does not name kohakuriver-proxy-1.2.3-", release.url)]);
 }
 
 #[test]
@@ -162,7 +230,8 @@ fn a_system_that_lacks_something_is_told_what() {
     let release = Release::new();
     release.tools(&[]);
     release.refuses(&["neither curl nor wget is installed\n  hint: install one of them\n"]);
-    let needed = ["awk", "cut", "find", "gzip", "mktemp", "tar"].map(|name| (name, format!("{name} is not installed")));
+    let needed =
+        ["awk", "cut", "find", "grep", "gzip", "mktemp", "tar"].map(|name| (name, format!("{name} is not installed")));
     let either = ("sha256sum", "neither sha256sum nor shasum is installed".to_owned());
     for (name, says) in needed.into_iter().chain([either]) {
         release.tools(&["curl"]);
@@ -171,10 +240,18 @@ fn a_system_that_lacks_something_is_told_what() {
     }
     release.tools(&["curl"]);
     release.run(SHELLS[0], SCRIPT).env("HOME", "").output().exits(1).says(&["HOME is not set\n"]);
-    release.fake("uname", "riscv64");
-    release.refuses(&["there are no programs for the processor riscv64\n"]);
-    release.fake("uname", "x86_64");
-    release.refuses(&["this script knows Linux and macOS, not x86_64\n"]);
+    for (machine, system, says) in [
+        ("riscv64", "Linux", "there are no programs for the processor riscv64\n  hint: build them in "),
+        (
+            "x86_64",
+            "FreeBSD",
+            "there are no programs for FreeBSD\n  hint: build them in the folder of the source: cargo ",
+        ),
+        ("x86_64", "MINGW64_NT-10.0-22631", "-1.2.3-x86_64-pc-windows-gnu.zip\n"),
+    ] {
+        release.uname(machine, system);
+        release.refuses(&[says]);
+    }
 
     release.tools(&["curl"]);
     release.home.write(".local", "a file");
@@ -197,20 +274,19 @@ fn a_full_disk_is_told_and_nothing_is_left() {
     Run::new(tool("tar"), &release.home).args(["-czf", "www/a.tar.gz", "-C", "made", &name]).output().succeeds();
     fs::rename(release.home.join("www/a.tar.gz"), &release.archive).unwrap();
     release.home.write("www/SHA256SUMS", format!("{}  {archive}\n", sha256(&release.archive)));
-    release.home.write("install.sh", SCRIPT.replace("@VERSION@", VERSION));
-    fs::create_dir(release.prefix()).unwrap();
     // The archive fits on the second disk, and what is in it doesn't.
     for (size, says) in [("100k", "cannot download "), ("400k", "cannot unpack ")] {
-        let script = format!(
-            "{mount} -t tmpfs -o size={size} none .local && {{ PATH=$PWD/tools {dash} install.sh; status=$?; \
-             {find} .local -mindepth 1; exit $status; }}",
-            mount = tool("mount").display(),
-            dash = tool("dash").display(),
-            find = tool("find").display(),
-        );
-        let run = Run::new(tool("unshare"), &release.home).args(["--map-root-user", "--mount", "sh", "-c", &script]);
-        run.env("KOHAKURIVER_URL", &release.url).output().exits(1).prints_nothing().says(&[says, "room on the disk"]);
+        let outcome = release.install_on_disk(&format!("size={size}"));
+        outcome.exits(1).prints_nothing().says(&[says, " room "]);
+        outcome.check(outcome.stderr.lines().count() < 6, "one error");
     }
+}
+
+#[test]
+fn a_disk_that_runs_no_programs_is_named() {
+    let outcome = Release::new().install_on_disk("noexec");
+    let hint = "if its disk is mounted noexec, name another folder: KOHAKURIVER_PREFIX=FOLDER\n";
+    outcome.exits(1).prints_nothing().says(&["the programs don't run in ", hint]);
 }
 
 /// Fills it with bytes that can't be packed.
@@ -232,13 +308,32 @@ fn a_script_that_is_cut_off_does_nothing() {
 #[test]
 fn an_interrupted_installation_leaves_nothing() {
     let release = Release::new();
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", silent.local_addr().unwrap());
+    let (asked, asks) = mpsc::channel();
+    let silent = Peer::serve(move |mut stream| {
+        read_head(&mut stream)?;
+        asked.send(())?;
+        // The end of the connection may be a reset.
+        let _ = stream.read(&mut [0]);
+        Ok(())
+    });
+    let url = format!("http://{}", silent.address);
     let run = release.run(SHELLS[0], SCRIPT).env("KOHAKURIVER_URL", url).start();
-    let _asked = silent.accept().unwrap();
+    asks.recv_timeout(DEADLINE).unwrap();
     assert_eq!(fs::read_dir(release.prefix()).unwrap().count(), 1);
     run.signal_group(Signal::TERM);
     run.finish().exits(130);
+    assert!(!release.prefix().exists());
+}
+
+#[test]
+fn a_reader_of_its_words_that_goes_away_leaves_nothing() {
+    let release = Release::new();
+    release.home.write("install.sh", SCRIPT.replace("@VERSION@", VERSION));
+    // Nobody reads what it writes into this pipe.
+    let (_, pipe) = std::io::pipe().unwrap();
+    let run = Run::new(tool("dash"), &release.home).args(["-c", "exec sh install.sh 2>&0"]).stdin_from(pipe);
+    let run = run.env("PATH", release.home.join("tools")).env("KOHAKURIVER_URL", &release.url);
+    run.output().exits(130).prints_nothing();
     assert!(!release.prefix().exists());
 }
 
@@ -247,11 +342,11 @@ fn a_folder_that_cannot_be_written_is_told_before_anything_is_installed() {
     let release = Release::new();
     let earlier = release.home.script(".local/bin/kohakuriver", "#!/bin/sh\necho earlier\n");
     // A file where a folder has to be, and a folder where a file has to be.
-    for (blocks, folder) in [("man/man1/kohakuriver.1.gz/x", "man/man1"), ("man", "man/man1")] {
+    for (blocks, way) in [("man/man1/kohakuriver.1.gz/x", "man/man1/kohakuriver.1.gz"), ("man", "man")] {
         let _ = fs::remove_dir_all(release.prefix().join("share"));
         release.home.write(&format!(".local/share/{blocks}"), "the user's");
         let before = files(&release.prefix());
-        let says = format!("cannot write to {}\n", release.prefix().join("share").join(folder).display());
+        let says = format!("cannot write to {}\n", release.prefix().join("share").join(way).display());
         release.install().exits(1).prints_nothing().says(&[&says, "KOHAKURIVER_PREFIX=FOLDER"]);
         assert_eq!(files(&release.prefix()), before, "{blocks}");
         Run::new(&earlier, &release.home).output().succeeds().prints("earlier\n");

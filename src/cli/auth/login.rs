@@ -23,15 +23,17 @@ const MAX_STDIN: u64 = 16 * 1024;
 const MAX_TOKEN_NAME: usize = 100;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Without an option this command prompts for a user name and a password, and the Host makes a token. With an empty user \
 name it prompts for an existing token. The token is stored in ~/.kohakuriver/auth.json, which KohakuRiver's Python CLI \
 uses too.
 
 Examples:
   kohakuriver auth login
-  kohakuriver auth login --token-stdin < token.txt
-  kohakuriver auth login --user alice --password-stdin < password.txt")]
+  {}
+  {}",
+    sys::with_stdin("kohakuriver auth login --token-stdin", "token.txt"),
+    sys::with_stdin("kohakuriver auth login --user alice --password-stdin", "password.txt")))]
 pub(crate) struct Arguments {
     /// Read the token from stdin
     #[arg(long, conflicts_with_all = ["user", "password_stdin"])]
@@ -144,8 +146,10 @@ impl Arguments {
     /// A command line is readable for every user of this machine, and shells keep it in their history.
     fn refuse_secrets(&self) -> Result<(), Failure> {
         let (secret, hint) = match (&self.token, &self.password) {
-            (Some(_), _) => ("token", "`kohakuriver auth login --token-stdin < FILE`"),
-            (_, Some(_)) => ("password", "`kohakuriver auth login --user USER`, which asks for the password"),
+            (Some(_), _) => ("token", format!("`{}`", sys::with_stdin("kohakuriver auth login --token-stdin", "FILE"))),
+            (_, Some(_)) => {
+                ("password", "`kohakuriver auth login --user USER`, which asks for the password".to_owned())
+            }
             (None, None) => return Ok(()),
         };
         Err(Failure::usage(format!("a {secret} on the command line is not accepted"))

@@ -18,11 +18,12 @@ use crate::failure::Failure;
 use crate::settings::{
     CLUSTER_KEYS, CLUSTERS, ConfigFile, DEFAULT_PORT, DEFAULT_SSH_PROXY_PORT, Flags, Settings, Source, Trust,
 };
+use crate::sys;
 use crate::tokens;
 
 #[derive(clap::Args, Debug)]
 #[group(skip)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 The Host's address is stored in config.json, the token in a file of its own, and ssh_config gets entries for your VPSes. \
 Ports and the gateway are stored as well: give them by their options. With --cluster, this is one more cluster beside the \
 default one, and its VPSes are NAME.CLUSTER.kohakuriver.
@@ -31,7 +32,8 @@ Examples:
   kohakuriver login gpu-head
   kohakuriver login https://gpu.example.org --ca-file ca.pem
   kohakuriver login lab-head --cluster lab --port 9000
-  kohakuriver login gpu-head --token-stdin < token.txt")]
+  {}",
+    sys::with_stdin("kohakuriver login gpu-head --token-stdin", "token.txt")))]
 pub(crate) struct Arguments {
     /// Name or address of the Host, or https://HOST[:PORT] [default: the one of the cluster]
     #[arg(value_name = "HOST")]

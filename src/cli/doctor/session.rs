@@ -17,6 +17,7 @@ use super::own_config::OwnConfig;
 use super::ssh_log::SshLog;
 use super::temporary::{self, Folder};
 use crate::cli::programs::program::{self, QUICK};
+use crate::cli::programs::route::install_ssh;
 use crate::cli::programs::shell::plain_shell;
 use crate::failure::Failure;
 use crate::settings::env_vars::KOHAKURIVER_LOG_FILE;
@@ -83,12 +84,11 @@ impl Session {
             .map(|known| format!("{} {} {}\n", login.route.cluster.alias(id), known.key.kind, known.key.key))
             .collect();
         fs::write(&copy, lines).map_err(|error| cannot_copy(&error))?;
-        let known_prints =
-            known.iter().map(|known| known.key.fingerprint()).collect::<io::Result<_>>().map_err(|error| {
-                Failure::new("cannot run ssh-keygen")
-                    .because(&error)
-                    .hint(format!("install OpenSSH's client: `{}`", sys::INSTALL_SSH))
-            })?;
+        let known_prints = known
+            .iter()
+            .map(|known| known.key.fingerprint())
+            .collect::<io::Result<_>>()
+            .map_err(|error| Failure::new("cannot run ssh-keygen").because(&error).hint(install_ssh()))?;
         let argv = argv(login, copy)?;
         let mut command = Command::new(login.ssh);
         command.args(&argv[1..]).args(["-v", "true"]).env(KOHAKURIVER_LOG_FILE, sys::NULL_FILE).envs(plain_shell());

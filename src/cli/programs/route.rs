@@ -108,8 +108,12 @@ pub(crate) fn no_ssh() -> Failure {
 
 /// The failure if there is no program `name` of OpenSSH.
 pub(crate) fn missing_program(name: &str) -> Failure {
-    Failure::new(format!("there is no `{name}` on PATH"))
-        .hint(format!("install OpenSSH's client: `{}`", sys::INSTALL_SSH))
+    Failure::new(format!("there is no `{name}` on PATH")).hint(install_ssh())
+}
+
+/// The hint for a system without OpenSSH's client.
+pub(crate) fn install_ssh() -> String {
+    format!("install OpenSSH's client{}: `{}`", sys::INSTALLING_SHELL, sys::install_ssh())
 }
 
 /// The failure for a path that can't be written in ssh's configuration language.
@@ -144,6 +148,13 @@ pub(crate) fn home_of_ssh(options: &str) -> Option<PathBuf> {
     home.starts_with('/').then(|| PathBuf::from(home))
 }
 
+/// The hint for a helper that is not there, or does not run.
+pub(crate) const INSTALL: &str = concat!(
+    "install kohakuriver-proxy ",
+    env!("CARGO_PKG_VERSION"),
+    " again, which brings both programs, and try the helper: `kohakuriver-proxy --version`"
+);
+
 /// The helper: in the folder of this program, otherwise the first on PATH.
 pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
     let beside = env::current_exe().ok().map(|this| this.with_file_name(file_name(PROXY_PROGRAM)));
@@ -155,7 +166,7 @@ pub(crate) fn proxy_program() -> Result<PathBuf, Failure> {
             Some(folder) => failure.cause(format!("looked in {} and on PATH", folder.display())),
             None => failure.cause("looked on PATH"),
         };
-        failure.hint("install it again with `cargo install kohakuriver-proxy`, which brings both programs")
+        failure.hint(INSTALL)
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::host::{ask_host, id_of, vps_cache, vps_ref};
 use crate::cli::programs::host_keys::{self, HostKeys};
-use crate::cli::programs::route::home;
+use crate::cli::programs::route::{home, install_ssh};
 use crate::cli::terminal::ui;
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ pub(crate) fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Fail
     let forgotten = KnownHosts::at(&path, &settings.cluster).forget(id).map_err(|error| {
         let failure = Failure::new(format!("cannot forget the host key of VPS {id}")).because(&error);
         failure.hint(match error {
-            KnownHostsError::Run(_) => format!("install OpenSSH's client: `{}`", sys::INSTALL_SSH),
+            KnownHostsError::Run(_) => install_ssh(),
             _ => format!("remove the lines with {id} from {} by hand", path.display()),
         })
     })?;

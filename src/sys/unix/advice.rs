@@ -110,6 +110,11 @@ pub fn set_temporary_folder() -> String {
     users_shell().set(TEMPORARY_FOLDER, "/tmp")
 }
 
+/// Runs `command`, which reads `file` from its stdin.
+pub fn with_stdin(command: &str, file: &str) -> String {
+    format!("{command} < {file}")
+}
+
 /// Shows the machine's clock.
 pub fn show_clock() -> String {
     "date -u".to_owned()

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -74,8 +74,23 @@ pub fn end_like(status: ExitStatus) -> ExitCode {
 /// How long the last bytes of a child may take, after its end, until they can be read.
 pub const OUTPUT_DELAY: Duration = Duration::ZERO;
 
-/// The command that installs OpenSSH's client.
-pub const INSTALL_SSH: &str = "sudo apt install openssh-client";
+/// Package managers, and how each installs OpenSSH's client.
+const SSH_PACKAGES: [(&str, &str); 5] = [
+    ("/usr/bin/apt", "sudo apt install openssh-client"),
+    ("/usr/bin/dnf", "sudo dnf install openssh-clients"),
+    ("/usr/bin/pacman", "sudo pacman -S openssh"),
+    ("/usr/bin/zypper", "sudo zypper install openssh-clients"),
+    ("/sbin/apk", "sudo apk add openssh-client"),
+];
+
+/// The command that installs OpenSSH's client here.
+pub fn install_ssh() -> &'static str {
+    let is_here = |(manager, _): &&(&str, &str)| Path::new(manager).exists();
+    SSH_PACKAGES.iter().find(is_here).unwrap_or(&SSH_PACKAGES[0]).1
+}
+
+/// Where that command has to be typed, if not in the user's shell.
+pub const INSTALLING_SHELL: &str = "";
 
 /// Whether ssh is known to run a `KnownHostsCommand`.
 pub const SSH_ASKS_FOR_HOST_KEYS: bool = true;

@@ -122,6 +122,11 @@ pub fn set_temporary_folder() -> String {
     users_shell().set(TEMPORARY_FOLDER, r"C:\Windows\Temp")
 }
 
+/// Runs `command`, which reads `file` from its stdin. PowerShell has no `<`.
+pub fn with_stdin(command: &str, file: &str) -> String {
+    format!("type {file} | {command}")
+}
+
 /// Shows the machine's clock.
 pub fn show_clock() -> String {
     either("Get-Date".to_owned(), "date /t & time /t".to_owned())

@@ -51,8 +51,13 @@ pub fn end_like(status: ExitStatus) -> ExitCode {
 /// A child can't be asked to end: it is ended by force, when its time is over.
 pub fn ask_to_end(_id: u32) {}
 
-/// The command that installs OpenSSH's client, for PowerShell.
-pub const INSTALL_SSH: &str = "Add-WindowsCapability -Online -Name OpenSSH.Client~~~~0.0.1.0";
+/// The command that installs OpenSSH's client.
+pub fn install_ssh() -> &'static str {
+    "Add-WindowsCapability -Online -Name OpenSSH.Client~~~~0.0.1.0"
+}
+
+/// Where that command has to be typed.
+pub const INSTALLING_SHELL: &str = ", in PowerShell as administrator";
 
 /// Whether ssh is known to run a `KnownHostsCommand`: that of this system was never tried.
 pub const SSH_ASKS_FOR_HOST_KEYS: bool = false;

@@ -72,7 +72,7 @@ fn the_helper_is_nowhere() {
     let alone = cluster.home.copy(CLI.as_ref(), "alone/kohakuriver");
     let path = format!("{}:/usr/bin:/bin", cluster.home.join("bin").display());
     let run = cluster.run(alone).args(["doctor", ID, "--json"]).env("PATH", path);
-    finds(&run.output(), "helper", &["there is no `kohakuriver-proxy`", "on PATH"], "cargo install");
+    finds(&run.output(), "helper", &["there is no `kohakuriver-proxy`", "on PATH"], "kohakuriver-proxy --version");
 }
 
 #[test]
@@ -81,7 +81,12 @@ fn the_helper_does_not_run() {
     let cli = cluster.home.copy(CLI.as_ref(), "both/kohakuriver");
     cluster.home.script("both/kohakuriver-proxy", "#!/bin/sh\necho no such library >&2; exit 127\n");
     let run = cluster.run(cli).args(["doctor", ID, "--json"]);
-    finds(&run.output(), "helper", &["cannot run ~/both/kohakuriver-proxy", "no such library"], "cargo install");
+    finds(
+        &run.output(),
+        "helper",
+        &["cannot run ~/both/kohakuriver-proxy", "no such library"],
+        "kohakuriver-proxy --version",
+    );
 }
 
 #[test]

@@ -47,9 +47,8 @@ impl Check for Ssh {
     }
 
     fn examine(&self) -> Result<Examined<FoundSsh>, Verdict> {
-        let install = sys::INSTALL_SSH;
-        let path = route::ssh_program().ok_or_else(|| Verdict::wrong(&route::no_ssh(), install))?;
-        let version = excerpt(&ask(&path, "-V", install)?.stderr);
+        let path = route::ssh_program().ok_or_else(|| Verdict::wrong(&route::no_ssh(), ""))?;
+        let version = excerpt(&ask(&path, "-V", &route::install_ssh())?.stderr);
         let mut fdpass = Command::new(&path);
         fdpass.args(["-G", "-F", "none", "-o", "ProxyUseFdpass=yes", "vps"]);
         let defaults = program::run(&mut fdpass, QUICK).ok().filter(Output::succeeded);
@@ -86,12 +85,11 @@ impl Check for Helper<'_> {
     }
 
     fn examine(&self) -> Result<Examined<Route>, Verdict> {
-        let install = "cargo install kohakuriver-proxy";
         let (settings, home) = (self.settings.as_ref()?, self.subject.home.as_ref()?);
         let ssh = self.ssh.as_ref().ok().map(|ssh| ssh.path.as_path());
-        let route = typed_route(settings, home, ssh, None).map_err(|failure| Verdict::wrong(&failure, install))?;
+        let route = typed_route(settings, home, ssh, None).map_err(|failure| Verdict::wrong(&failure, ""))?;
         let expected = concat!("kohakuriver-proxy ", env!("CARGO_PKG_VERSION"));
-        let version = excerpt(&ask(&route.proxy_program, "--version", install)?.stdout);
+        let version = excerpt(&ask(&route.proxy_program, "--version", route::INSTALL)?.stdout);
         let text = format!("{version} at {}", route.proxy_program.display());
         let verdict = match version == expected {
             true => Verdict::Fine(text),
@@ -140,13 +138,12 @@ fn reason(output: &Output) -> String {
     }
 }
 
-/// The output of the program at `path`, asked for its version. `install` is the command that mends the program.
-fn ask(path: &Path, option: &str, install: &str) -> Result<Output, Verdict> {
+/// The output of the program at `path`, asked for its version. `hint` says how to mend the program.
+fn ask(path: &Path, option: &str, hint: &str) -> Result<Output, Verdict> {
     let why = match program::run(Command::new(path).arg(option), QUICK) {
         Ok(output) if output.succeeded() => return Ok(output),
         Ok(output) => reason(&output),
         Err(error) => error.to_string(),
     };
-    let failure = Failure::new(format!("cannot run {}", path.display())).cause(why);
-    Err(Verdict::wrong(&failure.hint(format!("install it again with `{install}`")), install))
+    Err(Verdict::wrong(&Failure::new(format!("cannot run {}", path.display())).cause(why).hint(hint), ""))
 }
