@@ -21,8 +21,8 @@ install_missing
 need_cargo
 
 documents=(
-    README.md CHANGELOG.md CONTRIBUTING.md LICENSE SECURITY.md benches/README.md examples/ssh_config
-    contrib/{fuzz,gateway,ide,office,systemd}/README.md contrib/gateway/{front/*.*,images/*.png}
+    README.md CHANGELOG.md CONTRIBUTING.md LICENSE SECURITY.md benches/{README.md,scale.svg} examples/ssh_config
+    contrib/{fuzz,gateway,ide,office,systemd}/README.md contrib/gateway/{front,grafana,images,prometheus}/*.*
 )
 folder=$(target_folder)
 programs= url=
@@ -86,11 +86,17 @@ check_paths() {
     ! grep -alF -- "$PWD" "$1"/* >&2 || die "these programs in $1 name a file of this machine"
 }
 
-# What users of all systems get, in the folder $1. A native `kohakuriver` writes it.
+# The documents, into the folder $1.
+pack_documents() {
+    local document
+    for document in "${documents[@]}"; do
+        install -D -m 644 "$document" "$1/$document"
+    done
+}
+
+# What users of UNIX systems get beside the programs, in the folder $1.
 shared_files() {
-    local kohakuriver share=$1/share said document program
-    kohakuriver=$(programs_of "$(rustc -vV | sed -n 's/^host: //p')")/kohakuriver
-    [ "$("$kohakuriver" --version)" = "kohakuriver $version" ] || die "$kohakuriver is not of version $version"
+    local share=$1/share said program
     mkdir -p "$share"/{bash-completion/completions,zsh/site-functions,fish/vendor_completions.d}
     said=$("$kohakuriver" man --output "$share/man" 2>&1) || die "$said"
     find "$share/man" -type f -exec gzip -9n {} +
@@ -99,10 +105,18 @@ shared_files() {
         "$kohakuriver" completions zsh "$program" >"$share/zsh/site-functions/_$program"
         "$kohakuriver" completions fish "$program" >"$share/fish/vendor_completions.d/$program.fish"
     done
-    for document in "${documents[@]}"; do
-        install -D -m 644 "$document" "$share/doc/kohakuriver-proxy/$document"
-    done
+    pack_documents "$share/doc/kohakuriver-proxy"
     install -m 644 LICENSE "$1"
+}
+
+# The same for Windows, which shows no manual pages.
+windows_files() {
+    local program
+    pack_documents "$1"
+    mkdir "$1/completions"
+    for program in kohakuriver{,-proxy}; do
+        "$kohakuriver" completions powershell "$program" >"$1/completions/$program.ps1"
+    done
 }
 
 archive() {
@@ -132,15 +146,16 @@ END
 
 # An image that holds the static gateway of the target $1 and nothing else.
 image() {
-    local layout=$work/image architecture=amd64
+    local layout=$work/image architecture=amd64 image
     [[ $1 == x86_64-* ]] || architecture=arm64
     install -D -m 755 "$work/$name/bin/kohakuriver-gateway" "$work/root/usr/bin/kohakuriver-gateway"
     pack "$work/root" usr >"$work/layer.tar"
+    image=$layout:kohakuriver-gateway:$version
     umoci init --layout "$layout"
-    umoci new --image "$layout:$version"
-    umoci raw add-layer --image "$layout:$version" --history.created "$created" --history.created_by contrib/release.sh \
+    umoci new --image "$image"
+    umoci raw add-layer --image "$image" --history.created "$created" --history.created_by contrib/release.sh \
         "$work/layer.tar"
-    umoci config --image "$layout:$version" --no-history --created "$created" --os linux --architecture "$architecture" \
+    umoci config --image "$image" --no-history --created "$created" --os linux --architecture "$architecture" \
         --config.user 65534:65534 --config.exposedports 8002/tcp --config.entrypoint /usr/bin/kohakuriver-gateway \
         --config.label "org.opencontainers.image.version=$version"
     umoci gc --layout "$layout" >/dev/null
@@ -171,7 +186,11 @@ if [ -n "$(ls -A "$out" 2>/dev/null)" ] && [ ! -e "$out/SHA256SUMS" ]; then
 fi
 rm -rf "$out"
 mkdir -p "$out"
+# A native one writes the manual and completions.
+kohakuriver=$(programs_of "$(rustc -vV | sed -n 's/^host: //p')")/kohakuriver
+[ "$("$kohakuriver" --version)" = "kohakuriver $version" ] || die "$kohakuriver is not of version $version"
 shared_files "$work/shared"
+windows_files "$work/windows"
 for target in "${targets[@]}"; do
     say "$target"
     from=$(programs_of "$target")
@@ -179,7 +198,10 @@ for target in "${targets[@]}"; do
     name=kohakuriver-proxy-$version-$target
     # Where cargo's tools look for what they pack, by its name in the archive.
     mkdir -p "$work/$target"
-    cp -r "$work/shared" "$work/$target/release"
+    case $target in
+    *-windows-*) cp -r "$work/windows" "$work/$target/release" ;;
+    *) cp -r "$work/shared" "$work/$target/release" ;;
+    esac
     ln -s "$target/release" "$work/$name"
     install -D -m 755 -t "$work/$name/bin" "$from"/kohakuriver*
     if [[ $target == *-linux-* ]]; then

@@ -540,13 +540,14 @@ Examples:
 $ kohakuriver completions --help
 Print a script for shell completion
 
-Usage: kohakuriver completions [OPTIONS] <bash|zsh|fish> [PROGRAM]
+Usage: kohakuriver completions [OPTIONS] <bash|zsh|fish|powershell> [PROGRAM]
 
 Arguments:
-  <bash|zsh|fish>  The shell that will read the script
-  [PROGRAM]        The program whose command line is to be completed [default:
-                   kohakuriver] [possible values: kohakuriver,
-                   kohakuriver-proxy, kohakuriver-gateway]
+  <bash|zsh|fish|powershell>  The shell that will read the script
+  [PROGRAM]                   The program whose command line is to be completed
+                              [default: kohakuriver] [possible values:
+                              kohakuriver, kohakuriver-proxy,
+                              kohakuriver-gateway]
 
 Options:
   -h, --help  Print help
@@ -555,9 +556,10 @@ Completion offers the names and ids of the VPSes that `vps list` or `ssh config`
 last showed.
 
 Files:
-  bash  ~/.local/share/bash-completion/completions/kohakuriver
-  zsh   _kohakuriver, in a folder of $fpath
-  fish  ~/.config/fish/completions/kohakuriver.fish
+  bash        ~/.local/share/bash-completion/completions/kohakuriver
+  zsh         _kohakuriver, in a folder of $fpath
+  fish        ~/.config/fish/completions/kohakuriver.fish
+  powershell  a file that $PROFILE runs
 
 Examples:
   kohakuriver completions zsh > ~/.zfunc/_kohakuriver

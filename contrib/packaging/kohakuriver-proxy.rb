@@ -5,6 +5,8 @@ class KohakuriverProxy < Formula
   license "MIT"
 
   on_macos do
+    depends_on macos: :ventura
+
     on_arm do
       url "@URL@/kohakuriver-proxy-@VERSION@-aarch64-apple-darwin.tar.gz"
       sha256 "@SHA256:aarch64-apple-darwin.tar.gz@"

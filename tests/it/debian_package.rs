@@ -28,6 +28,8 @@ fn packages(debian: &Debian) -> [&'static str; 2] {
     let control = fs::read_to_string(debian.home.join("later/DEBIAN/control")).unwrap();
     let version = format!("Version: {}-1\n", env!("CARGO_PKG_VERSION"));
     assert!(control.contains(&version), "{control}");
+    let synopsis = control.lines().find_map(|line| line.strip_prefix("Description: ")).unwrap();
+    assert!(!synopsis.is_empty() && synopsis.len() < 80, "{control}");
     debian.home.write("later/DEBIAN/control", control.replace(&version, "Version: 99-1\n"));
     dpkg_deb(&["-Zgzip", "-z1", "-b", "later", "root/later.deb"]).output().succeeds();
     ["/first.deb", "/later.deb"]

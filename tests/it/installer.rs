@@ -4,14 +4,14 @@ use std::fs;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 
 use rustix::process::Signal;
 
 use crate::support::home::Home;
 use crate::support::peers::{Peer, read_head};
-use crate::support::release::web_server;
+use crate::support::release::{files, web_server};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::tools::{sha256, tool};
 
@@ -107,14 +107,6 @@ impl Release {
         outcome.exits(1).prints_nothing().says(says);
         assert!(!self.prefix().exists(), "{:?} are left\n{outcome}", files(&self.prefix()));
     }
-}
-
-/// All files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
-    files.sort();
-    files
 }
 
 #[test]

@@ -21,7 +21,7 @@ const OF_THE_GATEWAY: &str = include_str!("../../contrib/gateway/README.md");
 /// Most lines of README.md: a newcomer reads all of it.
 const MOST_LINES: usize = 200;
 /// Options in the documents that belong to other programs: cargo, systemd, the benchmarks.
-const FOREIGN: [&str; 15] = [
+const FOREIGN: [&str; 17] = [
     "--bench",
     "--bin",
     "--check",
@@ -30,11 +30,13 @@ const FOREIGN: [&str; 15] = [
     "--helper",
     "--kill-who",
     "--locked",
+    "--network",
     "--no-deps",
     "--now",
     "--open",
     "--path",
     "--quick",
+    "--stop-timeout",
     "--test",
     "--url",
 ];

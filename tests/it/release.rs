@@ -3,7 +3,7 @@
 //! These tests and those of the package for Debian take a release that is there already from the folder that
 //! RELEASE_ARTIFACTS names.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,15 @@ use crate::support::debian::{Debian, told_to_start};
 use crate::support::gateway::{inventory, running};
 use crate::support::home::{Home, set_mode};
 use crate::support::peers::echo_server;
-use crate::support::release::{architecture, archive, artifact, artifacts, made, make, web_server};
+use crate::support::release::{architecture, archive, artifact, artifacts, files, made, make, unpacked, web_server};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::{not_tested, sha256, tool};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const PROGRAMS: [&str; 3] = ["kohakuriver", "kohakuriver-gateway", "kohakuriver-proxy"];
+/// Where documents are in an archive for Linux, and below `/usr`.
+const DOCUMENTS: &str = "share/doc/kohakuriver-proxy";
 
 /// The programs in this folder are those that were packed.
 fn check_programs(folder: &Path, home: &Home) {
@@ -30,18 +32,53 @@ fn check_programs(folder: &Path, home: &Home) {
     }
 }
 
-/// Each document that README.md names is beside it.
+/// Each file that a document names is packed as well.
 pub(crate) fn check_documents(folder: &Path) {
-    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
-    let links = readme.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap());
-    let links: Vec<_> = links.filter(|link| !link.is_empty() && !link.starts_with("https://")).collect();
-    assert!(links.len() > 10, "{links:?}");
-    let missing: Vec<_> = links
-        .iter()
-        .map(|link| folder.join(link))
-        .filter(|path| !path.is_file() && !path.join("README.md").is_file())
-        .collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    let documents =
+        files(folder).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let mut links = Vec::new();
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        let named = ["](", "src=\"", "srcset=\""].into_iter().flat_map(|start| text.split(start).skip(1));
+        let named = named.map(|rest| rest.split([')', '#', '"']).next().unwrap());
+        let named = named.filter(|link| !link.is_empty() && !link.starts_with("https://"));
+        links.extend(named.map(|link| document.with_file_name(link)));
+    }
+    assert!(links.len() > 40, "{links:?}");
+    links.retain(|path| !path.is_file() && !path.join("README.md").is_file());
+    assert!(links.is_empty(), "{links:?}");
+}
+
+/// The files below a folder, by their names there.
+fn names(folder: &Path) -> BTreeSet<PathBuf> {
+    files(folder).iter().map(|path| path.strip_prefix(folder).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_archive_for_windows_holds_what_windows_can_use() {
+    let home = Home::new();
+    let folder = unpacked("x86_64-pc-windows-gnu", &home);
+    check_documents(&folder);
+    let mut expected = names(&unpacked(&format!("{ARCH}-unknown-linux-gnu"), &home).join(DOCUMENTS));
+    for program in ["kohakuriver", "kohakuriver-proxy"] {
+        expected.insert(format!("bin/{program}.exe").into());
+        expected.insert(format!("completions/{program}.ps1").into());
+        let script = fs::read_to_string(folder.join(format!("completions/{program}.ps1"))).unwrap();
+        assert!(script.contains(&format!("Register-ArgumentCompleter -Native -CommandName {program} ")), "{script}");
+    }
+    assert_eq!(names(&folder), expected);
+}
+
+#[test]
+fn the_archive_for_macos_holds_what_linux_has_but_for_its_services() {
+    let home = Home::new();
+    let folder = unpacked("aarch64-apple-darwin", &home);
+    let mut expected = names(&unpacked(&format!("{ARCH}-unknown-linux-gnu"), &home));
+    let everything = expected.len();
+    expected.retain(|name| !name.starts_with("etc") && !name.starts_with("lib"));
+    assert_eq!(names(&folder), expected);
+    // A service, two sockets, and two files of configuration.
+    assert_eq!(everything - expected.len(), 5);
 }
 
 #[test]
@@ -67,11 +104,9 @@ fn two_runs_give_equal_bytes() {
 #[test]
 fn an_archive_is_whole() {
     let home = Home::new();
-    let tar = Run::new(tool("tar"), &home).arg("-xzf").arg(artifact(&format!("{}.tar.gz", archive("gnu"))));
-    tar.output().succeeds();
-    let root = home.join(&archive("gnu"));
+    let root = unpacked(&format!("{ARCH}-unknown-linux-gnu"), &home);
     check_programs(&root.join("bin"), &home);
-    check_documents(&root.join("share/doc/kohakuriver-proxy"));
+    check_documents(&root.join(DOCUMENTS));
     for name in [
         "LICENSE",
         "etc/default/kohakuriver-gateway",
@@ -111,7 +146,7 @@ fn the_rpm_installs_all_there_is() {
     let unpack = Run::new(tool("sh"), &home).args(["-c", "rpm2cpio \"$1\" | cpio -idm --quiet", "sh"]).arg(&package);
     unpack.output().succeeds();
     check_programs(&home.join("usr/bin"), &home);
-    check_documents(&home.join("usr/share/doc/kohakuriver-proxy"));
+    check_documents(&home.join("usr").join(DOCUMENTS));
     let unit = fs::read_to_string(home.join("usr/lib/systemd/system/kohakuriver-gateway.service")).unwrap();
     assert!(unit.contains("\nExecStart=/usr/bin/kohakuriver-gateway "), "{unit}");
 }
@@ -143,26 +178,27 @@ fn the_image_holds_the_gateway_alone() {
     let home = Home::new();
     let image = artifact(&format!("{}.oci.tar", architecture()));
     let inspect = Run::new(tool("skopeo"), &home).args(["inspect", "--config"]);
-    let inspect = inspect.arg(format!("oci-archive:{}", image.display())).output();
+    // By the name that podman gives the image.
+    let name = format!("kohakuriver-gateway:{VERSION}");
+    let inspect = inspect.arg(format!("oci-archive:{}:{name}", image.display())).output();
     let config: Value = serde_json::from_str(&inspect.succeeds().text()).unwrap();
     assert_eq!((&config["os"], &config["architecture"]), (&"linux".into(), &architecture().into()), "{config}");
     assert_eq!(config["config"]["Entrypoint"], serde_json::json!(["/usr/bin/kohakuriver-gateway"]), "{config}");
     assert_eq!(config["config"]["User"], "65534:65534", "{config}");
 
-    let rootfs = unpacked(&image, &home);
+    let rootfs = root_of(&image, &home);
     let list = Run::new(tool("find"), &home).arg(&rootfs).args(["-type", "f"]).output();
     list.succeeds().prints(&format!("{}\n", rootfs.join("usr/bin/kohakuriver-gateway").display()));
-    Run::new(tool("tar"), &home).arg("-xzf").arg(artifact(&format!("{}.tar.gz", archive("musl")))).output().succeeds();
-    let packed = home.join(&archive("musl")).join("bin/kohakuriver-gateway");
+    let packed = unpacked(&format!("{ARCH}-unknown-linux-musl"), &home).join("bin/kohakuriver-gateway");
     assert_eq!(sha256(&rootfs.join("usr/bin/kohakuriver-gateway")), sha256(&packed));
 }
 
 /// The root of the container that an image makes.
-fn unpacked(image: &Path, home: &Home) -> PathBuf {
+fn root_of(image: &Path, home: &Home) -> PathBuf {
     fs::create_dir(home.join("layout")).unwrap();
     Run::new(tool("tar"), home).arg("-xf").arg(image).args(["-C", "layout"]).output().succeeds();
     let unpack = Run::new(tool("umoci"), home).args(["unpack", "--rootless", "--image"]);
-    unpack.arg(format!("layout:{VERSION}")).arg("bundle").output().succeeds();
+    unpack.arg(format!("layout:kohakuriver-gateway:{VERSION}")).arg("bundle").output().succeeds();
     home.join("bundle/rootfs")
 }
 
@@ -170,7 +206,7 @@ fn unpacked(image: &Path, home: &Home) -> PathBuf {
 #[test]
 fn static_programs_carry_a_tunnel_where_there_is_nothing_else() {
     let home = Home::new();
-    let rootfs = unpacked(&artifact(&format!("{}.oci.tar", architecture())), &home);
+    let rootfs = root_of(&artifact(&format!("{}.oci.tar", architecture())), &home);
     let segments = Run::new(tool("readelf"), &home).args(["-lW", "bundle/rootfs/usr/bin/kohakuriver-gateway"]).output();
     if segments.succeeds().text().contains("INTERP") || !rustix::process::geteuid().is_root() {
         return not_tested(
@@ -203,7 +239,8 @@ fn the_installer_installs_the_archive() {
     };
     assert!(script.contains("/install.sh | sh\n") && !script.contains('@'), "{script}");
     let run = Run::new(tool("dash"), &home).env("KOHAKURIVER_URL", url).stdin(script);
-    run.output().succeeds().says(&["next: kohakuriver login HOST\n"]);
+    let installed = home.join(".local/bin/kohakuriver");
+    run.output().succeeds().says(&[&format!("next: {} login HOST\n", installed.display())]);
     check_programs(&home.join(".local/bin"), &home);
     assert!(home.join(".local/share/man/man1/kohakuriver-proxy.1.gz").is_file());
 }

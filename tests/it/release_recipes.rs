@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::support::home::Home;
-use crate::support::release::artifacts;
+use crate::support::release::{artifacts, unpacked};
 use crate::support::run::Run;
 use crate::support::tools::{not_tested, older_host_python, tool};
 
@@ -41,14 +41,6 @@ fn check(url: &str, sum: &str) {
     assert_eq!(sums().get(name).map(String::as_str), Some(sum), "{url}");
 }
 
-/// Unpacks the archive of a target, and returns its folder.
-fn unpacked(target: &str, home: &Home) -> PathBuf {
-    let name = format!("kohakuriver-proxy-{VERSION}-{target}");
-    let tar = Run::new(tool("tar"), home).arg("-xzf").arg(artifacts().join(format!("{name}.tar.gz")));
-    tar.output().succeeds();
-    home.join(&name)
-}
-
 #[test]
 fn the_formula_names_archives_and_installs_what_is_in_them() {
     let Some(formula) = recipe("kohakuriver-proxy.rb") else { return };
@@ -62,6 +54,8 @@ fn the_formula_names_archives_and_installs_what_is_in_them() {
         let (urls, sums) = (of("url "), of("sha256 "));
         assert_eq!((urls.len(), sums.len()), (4, 4), "{text}");
         urls.iter().zip(sums).for_each(|(url, sum)| check(url, sum));
+        // The oldest macOS that the programs are built for, by README.md: version 13.
+        assert!(of("depends_on ").len() == 1 && text.contains("ventura"), "{text}");
         assert_eq!(of("bin "), PROGRAMS, "{text}");
         assert!(of("man1 ").len() > 10 && !of("man8 ").is_empty(), "{text}");
     }

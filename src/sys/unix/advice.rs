@@ -8,14 +8,15 @@ use crate::sys::Shell;
 pub const HAS_MANUALS: bool = true;
 
 /// The shells that can ask this program what to offer on TAB.
-pub const COMPLETED_SHELLS: &str = "bash|zsh|fish";
+pub const COMPLETED_SHELLS: &str = "bash|zsh|fish|powershell";
 
 /// Where their scripts go.
 pub const WHERE_COMPLETIONS_GO: &str = "\
 Files:
-  bash  ~/.local/share/bash-completion/completions/kohakuriver
-  zsh   _kohakuriver, in a folder of $fpath
-  fish  ~/.config/fish/completions/kohakuriver.fish
+  bash        ~/.local/share/bash-completion/completions/kohakuriver
+  zsh         _kohakuriver, in a folder of $fpath
+  fish        ~/.config/fish/completions/kohakuriver.fish
+  powershell  a file that $PROFILE runs
 
 Examples:
   kohakuriver completions zsh > ~/.zfunc/_kohakuriver

@@ -9,6 +9,9 @@ use super::home::Home;
 use super::run::{DEADLINE, Process, Run};
 use super::tools::{CLI, GATEWAY, HELPER, older_host_python, tool};
 
+/// Targets of other systems, and how a program's name ends there.
+const OTHERS: [(&str, &str); 2] = [("x86_64-pc-windows-gnu", ".exe"), ("aarch64-apple-darwin", "")];
+
 /// Where archives begin.
 pub(crate) fn archive(end: &str) -> String {
     format!("kohakuriver-proxy-{}-{ARCH}-unknown-linux-{end}", env!("CARGO_PKG_VERSION"))
@@ -19,7 +22,8 @@ pub(crate) fn artifacts() -> PathBuf {
     std::env::var_os("RELEASE_ARTIFACTS").map_or_else(|| made().to_owned(), PathBuf::from)
 }
 
-/// The artifacts of the targets with glibc and with musl. Both have the tested programs, which are not static.
+/// The artifacts of the targets with glibc and with musl, which have the tested programs, and of other systems, whose
+/// programs are none.
 pub(crate) fn made() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -46,6 +50,13 @@ pub(crate) fn make(folder: &Path, change: impl FnOnce(Run) -> Run) {
                 .succeeds();
         }
     }
+    for (target, end) in OTHERS {
+        for program in [CLI, HELPER] {
+            let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+            home.write(&format!("programs/{target}/{name}{end}"), name);
+        }
+    }
+    home.write(&format!("programs/{}/kohakuriver-gateway", OTHERS[1].0), "kohakuriver-gateway");
     // The cargo that runs the tests, with its downloads and for its target folder.
     let cargo = Path::new(env!("CARGO")).parent().unwrap();
     let downloads = std::env::var_os("CARGO_HOME")
@@ -55,6 +66,7 @@ pub(crate) fn make(folder: &Path, change: impl FnOnce(Run) -> Run) {
     let run = run.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap());
     let run = run.args(["--url", concat!("https://example.org/v", env!("CARGO_PKG_VERSION"))]);
     let run = run.arg("--programs").arg(home.join("programs")).arg("--output").arg(folder).args(targets);
+    let run = run.args(OTHERS.map(|(target, _)| target));
     change(run).deadline(1200).output().succeeds();
 }
 
@@ -64,6 +76,19 @@ pub(crate) fn artifact(end: &str) -> PathBuf {
     let found: Vec<_> = entries.filter(|path| path.to_str().unwrap().ends_with(end)).collect();
     assert_eq!(found.len(), 1, "artifacts *{end}: {found:?}");
     found.into_iter().next().unwrap()
+}
+
+/// Unpacks the archive of a target, and returns its folder.
+pub(crate) fn unpacked(target: &str, home: &Home) -> PathBuf {
+    let name = format!("kohakuriver-proxy-{}-{target}", env!("CARGO_PKG_VERSION"));
+    let unpack = match artifacts().join(format!("{name}.zip")) {
+        zip if zip.is_file() => {
+            Run::new(older_host_python(), home).args(["-m", "zipfile", "-e"]).arg(zip).arg(home.path())
+        }
+        _ => Run::new(tool("tar"), home).arg("-xzf").arg(artifacts().join(format!("{name}.tar.gz"))),
+    };
+    unpack.output().succeeds();
+    home.join(&name)
 }
 
 /// The name of this machine's processor in Debian and in containers.
@@ -80,4 +105,12 @@ pub(crate) fn web_server(folder: &Path, home: &Home) -> (Process, String) {
         Some(text.split_once("(http://")?.1.split_once("/)")?.0.to_owned())
     });
     (server, format!("http://{address}"))
+}
+
+/// All files below a folder.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
+    files.sort();
+    files
 }

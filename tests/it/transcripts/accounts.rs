@@ -181,12 +181,12 @@ $ kohakuriver completions bash | head -n 3
 _clap_complete_kohakuriver() {
     local IFS=$'\013'
 $ kohakuriver completions tcsh
-2> kohakuriver: invalid value 'tcsh' for '<bash|zsh|fish>'
-2>   caused by: possible values: bash, zsh, fish
+2> kohakuriver: invalid value 'tcsh' for '<bash|zsh|fish|powershell>'
+2>   caused by: possible values: bash, zsh, fish, powershell
 2>   hint: see `kohakuriver completions --help`
 [exit status 2]
 $ kohakuriver completions
-2> kohakuriver: the following required arguments were not provided: <bash|zsh|fish>
+2> kohakuriver: the following required arguments were not provided: <bash|zsh|fish|powershell>
 2>   hint: see `kohakuriver completions --help`
 [exit status 2]
 $ kohakuriver man vps list | grep -A 1 NAME
