@@ -139,7 +139,7 @@ main() {
         [ -z "$found" ] || say "$found comes first on your PATH"
         say "put this line into your shell's start-up file: export PATH=\"$prefix/bin:\$PATH\""
         run=$prefix/bin/kohakuriver
-        case $run in *[!A-Za-z0-9/._@+-]*) run="'$run'" ;; esac
+        case $run in *[!A-Za-z0-9/._+-]*) run="'$run'" ;; esac
     fi
     case ${SHELL:-} in
     */zsh) say "for completions, put this line into ~/.zshrc, before compinit: fpath=(\"$prefix/share/zsh/site-functions\" \$fpath)" ;;
