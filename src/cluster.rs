@@ -186,7 +186,7 @@ pub struct InMessages {
     pub name: Option<String>,
     /// The flags that a command needs to be about it, as words with a blank behind: empty for the default one.
     pub flags: String,
-    /// It is not stored, so its settings are the options of the command.
+    /// The cluster is not stored, so its settings are the options of the command.
     pub is_unstored: bool,
 }
 
@@ -211,7 +211,7 @@ impl InMessages {
         *IN_MESSAGES.write().unwrap_or_else(PoisonError::into_inner) = self;
     }
 
-    /// The one that was set last.
+    /// The value that was set last.
     pub fn get() -> Self {
         IN_MESSAGES.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

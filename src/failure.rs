@@ -46,7 +46,7 @@ impl Failure {
         Self { status: INTERRUPTED, ..Self::new(what) }
     }
 
-    /// The same failure with ssh's exit status for its own failures, 255. One by Ctrl-C keeps its own.
+    /// This failure with ssh's exit status for its own failures, 255. A failure by Ctrl-C keeps its own status.
     pub fn with_sshs_status(mut self) -> Self {
         if !self.is_interrupted() {
             self.status = OF_SSH;

@@ -188,7 +188,7 @@ pub enum TokenFileError {
     /// Another user has put it there.
     #[error("it belongs to another user")]
     Foreign,
-    /// It holds something else.
+    /// The file holds something else.
     #[error(transparent)]
     Token(#[from] TokenError),
 }

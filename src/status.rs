@@ -13,13 +13,13 @@ pub enum VpsStatus {
     Pending,
     /// Its Runner is setting it up.
     Assigning,
-    /// It runs.
+    /// Runs.
     Running,
     /// Frozen; its processes, sshd included, don't run.
     Paused,
     /// Its program has ended.
     Completed,
-    /// It could not be started, or its Runner gave up.
+    /// Could not be started, or its Runner gave up.
     Failed,
     /// Killed by a user.
     Killed,
@@ -68,12 +68,12 @@ impl VpsStatus {
         SPELLINGS.iter().find(|(_, status)| status == self).map_or("", |(spelling, _)| spelling)
     }
 
-    /// It will run soon, without anybody's help.
+    /// Whether the VPS will run soon, without anybody's help.
     pub fn is_starting(&self) -> bool {
         matches!(self, Self::Pending | Self::Assigning)
     }
 
-    /// It has ended and will not run again by itself.
+    /// Whether the VPS has ended and will not run again by itself.
     pub fn is_final(&self) -> bool {
         use VpsStatus::{Completed, Failed, Killed, KilledOom, Lost, Rejected, Stopped};
         matches!(self, Rejected | Completed | Failed | Killed | KilledOom | Lost | Stopped)

@@ -16,7 +16,7 @@ const MAX_NAME: usize = 255;
 
 /// A Host's id of a task: a Snowflake number, which fits a positive 64-bit integer.
 ///
-/// It is kept as a number and shown in its canonical form, so leading zeros don't make a second identity. In JSON it
+/// The id is kept as a number and shown in its canonical form, so leading zeros don't make a second identity. In JSON it
 /// is always a string, since most readers of JSON lose digits above 2^53.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct TaskId(u64);

@@ -160,7 +160,7 @@ pub fn stored(api: &Origin) -> Result<Option<Found>, Failure> {
             }
         }
         Ok(None) => {}
-        // It is no other Host's business.
+        // An auth.json that can't be read is no other Host's business.
         Err(error) if is_home() => return Err(cannot(error)),
         Err(_) => {}
     }

@@ -48,7 +48,7 @@ pub enum Role {
     User,
     /// Log in to every VPS.
     Operator,
-    /// The same as an operator, and manage the Host.
+    /// All that an operator may do, and manage the Host.
     Admin,
     /// A role that this version doesn't know, printable.
     Other(String),

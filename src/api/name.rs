@@ -18,7 +18,7 @@ const MAX_CANDIDATES: usize = 8;
 /// Whether a name is as its user typed it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Case {
-    /// It is.
+    /// As its user typed it.
     Kept,
     /// ssh has converted it to lower case.
     Lost,

@@ -323,7 +323,7 @@ fn normalised(base: &str) -> Result<(String, Origin), &'static str> {
 mod tests {
     use super::*;
 
-    /// Here one thread serves all, so the other task runs only if that thread is not held up.
+    /// One thread serves all here, so the other task runs only if that thread is not held up.
     #[cfg(feature = "gateway")]
     #[test]
     fn a_long_answer_is_parsed_beside_the_thread_that_serves() {

@@ -105,7 +105,7 @@ pub fn locate(vps: &Vps, node: Option<&Node>, audience: Audience) -> Result<Reac
     };
     match (&vps.status, &runner) {
         (VpsStatus::Running, _) => {}
-        // It may wait for a Runner to be chosen.
+        // A VPS that starts may wait for a Runner to be chosen.
         (status, Ok(_) | Err(Refusal::NoRunner)) if status.is_starting() => return Err(Refusal::Starting(state())),
         (status, Err(refusal)) if status.is_starting() || *status == VpsStatus::Paused => return Err(refusal.clone()),
         // The port of a paused VPS accepts connections but never answers, so refuse at once.

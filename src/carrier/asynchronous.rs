@@ -95,7 +95,7 @@ impl<C: Carrier> Asynchronous<C> {
         }
     }
 
-    /// Has the event loop forget that the socket was ready.
+    /// Makes the event loop forget that the socket was ready.
     fn clear(&self, interest: Interest) {
         let _ = self.events.try_io::<()>(interest, || Err(io::ErrorKind::WouldBlock.into()));
     }

@@ -36,7 +36,7 @@ pub trait Lasting {
 /// Why one end has ended the session for both.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reason {
-    /// It has left in order: nobody is at that end any more.
+    /// That end has left in order: nobody is at that end any more.
     Left,
     /// The connection behind it broke.
     Lost,

@@ -56,7 +56,7 @@ pub trait Carrier: AsFd + Send + Any {
 
     /// Makes the end of the connection a reset, once it is dropped.
     fn reset_on_close(&mut self) {
-        // Nothing can be done on failure: then the peer gets an end instead.
+        // On failure the peer gets an end instead of a reset.
         let _ = sys::reset_on_close(self.as_fd());
     }
 

@@ -128,12 +128,12 @@ fn is_alert(record: &[u8]) -> bool {
 /// Whether to call the session again.
 enum Next {
     Again,
-    /// It needs more bytes, or has done all it can do.
+    /// The session needs more bytes, or has done all it can do.
     Stop,
 }
 
 impl Session {
-    /// Has the session take records from the start of `wire`. Returns how many bytes it has taken.
+    /// Makes the session take records from the start of `wire`. Returns how many bytes it has taken.
     fn take(
         &mut self,
         wire: &mut [u8],
@@ -354,7 +354,7 @@ impl<S: Carrier> Tls<S> {
         self.session.state()
     }
 
-    /// Has the session take what is kept here. Returns the number of bytes in `buffer`, and that of written ones.
+    /// Makes the session take what is kept here. Returns the number of bytes in `buffer`, and that of written ones.
     fn take_kept(&mut self, write: Write<'_>, buffer: &mut [u8]) -> io::Result<(usize, usize)> {
         let mut wire = std::mem::take(&mut self.wire);
         let result = self.take(&mut wire, write, buffer);
@@ -389,7 +389,7 @@ impl<S: Carrier> Tls<S> {
         })
     }
 
-    /// Has the session take records from the start of `wire`. Returns how many bytes it has taken, the number of bytes in
+    /// Makes the session take records from the start of `wire`. Returns how many bytes it has taken, the number of bytes in
     /// `buffer`, and that of written ones.
     fn take(&mut self, wire: &mut [u8], write: Write<'_>, buffer: &mut [u8]) -> io::Result<(usize, usize, usize)> {
         if let Some(fault) = &self.fault {

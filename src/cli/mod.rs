@@ -132,10 +132,10 @@ fn execute(line: CommandLine, others: &[fn() -> OtherProgram]) -> Result<ExitCod
     let flags = with_cluster_of(line.flags()?, &line.vpses())?;
     let load = || load_settings(&flags);
     let done = match line.group {
-        // These two choose their exit status. Unreadable settings are one of doctor's findings.
+        // These two commands choose their exit status. Unreadable settings are one of doctor's findings.
         Group::Doctor(arguments) => return doctor::run(flags, arguments),
         Group::Vps(verb) => return vps::run(flags, verb),
-        // These must also work with unreadable settings.
+        // These commands must also work with unreadable settings.
         Group::Completions(arguments) => completions::run(&arguments),
         Group::Man(arguments) => manual::run(definition(), &arguments, others),
         Group::Login(arguments) => cluster::login::run(flags, &arguments),

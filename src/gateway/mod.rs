@@ -35,7 +35,7 @@
 //! - An order to stop lets clients finish for a while. A hand-over passes the sockets on to a new process. With sockets
 //!   that outlive the process no connection attempt is lost in between.
 //!
-//! It keeps no state: it can be killed and started again at any time, and loses the open tunnels.
+//! The gateway keeps no state: it can be killed and started again at any time, and loses the open tunnels.
 
 mod admin;
 mod api_proxy;

@@ -73,7 +73,7 @@ pub fn answer(answer: &clap::Error, words: &[OsString]) -> Result<ExitCode, Fail
     })
 }
 
-/// Does `work` with a log on stderr, from the first line to the last one. The log has its failure.
+/// Does `work` with a log on stderr, from the first line to the last one. A failure of `work` is logged.
 fn logged(
     level: LogLevel,
     format: LogFormat,

@@ -56,7 +56,7 @@ pub enum Step<T> {
 }
 
 impl<T> Step<T> {
-    /// The same step with another message.
+    /// This step with another message.
     #[cfg(feature = "gateway")]
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Step<U> {
         match self {
@@ -65,7 +65,7 @@ impl<T> Step<T> {
         }
     }
 
-    /// The same step of a reader that got its bytes without those `before` them.
+    /// This step, of a reader that got its bytes without those `before` them.
     fn after(self, before: usize) -> Self {
         match self {
             Self::Incomplete => Self::Incomplete,

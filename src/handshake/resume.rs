@@ -36,7 +36,7 @@ pub enum Asked {
         /// Another gateway passes the client on.
         passed: bool,
     },
-    /// It names a session, and can't be read otherwise.
+    /// The field names a session, and can't be read otherwise.
     Unreadable,
 }
 

@@ -60,7 +60,7 @@ pub enum Credentials {
 /// Why a request asks for nothing that there is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Unusable {
-    /// It is malformed.
+    /// The request is malformed.
     Bad(&'static str),
     /// There is no such path.
     Path,

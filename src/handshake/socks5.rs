@@ -36,7 +36,7 @@ pub enum Method {
     Nothing,
     /// User and password.
     Password,
-    /// None of those that were offered.
+    /// None of the offered methods.
     Unacceptable,
 }
 

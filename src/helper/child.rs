@@ -59,7 +59,7 @@ pub(super) enum Carried {
     Passed,
     /// The client has begun to speak where it would take the socket, so the bytes of this one have to be piped.
     Kept(OwnedFd),
-    /// It can't be passed.
+    /// The socket can't be passed.
     Unpassed(io::Error),
     /// The carrier has reported its failure on stderr, and ended with this status.
     Failed(u8),

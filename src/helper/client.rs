@@ -250,7 +250,7 @@ mod tests {
         assert!(!Client::new(stdin.as_fd(), stdout.as_fd(), arguments(&[])).disconnect(&failure()));
     }
 
-    /// It writes a little more, and would end with an error if nobody read that.
+    /// A client writes a little more, and would end with an error if nobody read that.
     #[test]
     fn what_a_client_still_sends_is_taken() {
         let ((stdin, mut says), (mut hears, stdout)) = (pipe().unwrap(), pipe().unwrap());

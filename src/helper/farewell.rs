@@ -41,8 +41,8 @@ impl Farewell {
     /// Sends the farewell, and waits for at most 3 s until the other side has hung up. Errors are ignored: this program
     /// ends anyway.
     ///
-    /// It must come last. stdin, stdout and stderr are closed first, so that neither ssh nor a script that reads its
-    /// stderr has to wait for the Host.
+    /// The farewell must come last. stdin, stdout and stderr are closed first, so that neither ssh nor a script that reads
+    /// its stderr has to wait for the Host.
     pub fn send(self) {
         if let Some(mut tunnel) = self.0 {
             sys::release_stdio();

@@ -73,7 +73,7 @@ pub(super) enum OpenError {
     /// The proxy can't be reached.
     #[error(transparent)]
     Dial(DialError),
-    /// There is no connection to it for another reason.
+    /// No connection to the gateway, for another reason.
     #[error(transparent)]
     Route(RouteError),
     /// The wait for an answer was interrupted.

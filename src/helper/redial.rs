@@ -100,7 +100,7 @@ impl Redial {
         let _ = self.orders.send(order);
         match self.dialler.take() {
             None => wake(&self.wake),
-            // It ends with this process.
+            // The thread ends with this process.
             Some(dialler) => {
                 let thread = std::thread::Builder::new().name("redial".to_owned()).spawn(move || dialler.run());
                 if thread.is_err() {
@@ -187,7 +187,7 @@ struct Dialler {
 enum Tried {
     /// The tunnel has the connection, or wants none any more.
     Done,
-    /// It failed; another one may not.
+    /// This try failed; another one may not.
     Failed(String),
     /// The session is over.
     Over(String),

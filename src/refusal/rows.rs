@@ -27,7 +27,7 @@ pub(super) struct Row {
 pub(super) struct Hint {
     /// The step of a reader with the rights that it needs.
     pub(super) step: &'static str,
-    /// These rights.
+    /// The rights that the step takes.
     pub(super) needs: Rights,
     /// The step of any other reader.
     pub(super) ask: &'static str,
@@ -360,7 +360,7 @@ pub(super) const BOOTING: Row = Row {
     ..CONNECTION_REFUSED
 };
 
-/// It is unknown when the VPS started: an older Host does not tell, and an inventory need not.
+/// The time of the start is unknown: an older Host does not tell, and an inventory need not.
 pub(super) const PERHAPS_BOOTING: Row = Row {
     hint: anyone(
         "if it has just started, wait for it with `kohakuriver vps connect {vps} --wait`; if not, its sshd may have ended",

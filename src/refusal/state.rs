@@ -22,7 +22,7 @@ pub enum Rights {
 /// The means to bring back a VPS that has failed or is lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rescue {
-    /// It is unknown whether there is one.
+    /// Nobody knows whether there is one.
     Unknown,
     /// Its Runner, which is online.
     Runner,

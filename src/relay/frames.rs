@@ -256,7 +256,7 @@ mod tests {
     }
 
     impl Rig {
-        /// It has moved bulk, and has `early` to write. `content` is in the socket.
+        /// A relay that has moved bulk, and has `early` to write. `content` is in the socket.
         fn new(early: &[u8], content: &[u8]) -> Self {
             let ((socket, mut peer), (reader, writer)) = (connection(), std::io::pipe().unwrap());
             peer.write_all(content).unwrap();

@@ -296,7 +296,7 @@ impl<'fd> Relay<'fd> {
         }
         if self.shut_at.is_some_and(|at| now >= at) {
             self.shut_at = None;
-            // It fails on a connection that is gone already, which the other direction reports.
+            // An error means a connection that is gone already, which the other direction reports.
             let _ = self.carrier.end_writing();
         }
         (!self.heard && now >= self.rules.first_byte_by).then_some(End::Mute)

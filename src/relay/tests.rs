@@ -64,7 +64,7 @@ impl Rig {
         Self::over(engine, first_byte, server_passes_end_on, (stdin, stdout), |socket| Box::new(socket))
     }
 
-    /// The same over the carrier that `layer` makes of the tunnel's socket.
+    /// A rig over the carrier that `layer` makes of the tunnel's socket.
     fn over(
         engine: Engine,
         first_byte: Duration,
@@ -111,7 +111,7 @@ impl Rig {
         let (first, second) = bytes.split_at(bytes.len() / 2);
         let mut server = rig.server.as_ref().unwrap();
         server.write_all(first).unwrap();
-        // It takes nothing more off the socket.
+        // The relay takes nothing more off the socket.
         until(writes.as_fd(), |flags| !flags.contains(PollFlags::OUT));
         server.write_all(second).unwrap();
         (rig.stdin, rig.stdout) = (Some(stdin), Some(stdout));

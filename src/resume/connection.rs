@@ -163,7 +163,7 @@ impl<S: Supply> Resumable<S> {
         let _ = sys::shut(self.below.as_fd());
         self.below.reset_on_close();
         self.link.cut();
-        // It may wait for minutes, and keeps memory only for the bytes that it has.
+        // A parked session may wait for minutes, and keeps memory only for the bytes that it has.
         self.link.tidy();
         (self.early, self.unread, self.unread_from) = (Vec::new(), Vec::new(), 0);
         self.note_memory();

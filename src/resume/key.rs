@@ -1,7 +1,7 @@
 //! The key that proves that a new connection belongs to a session.
 //!
 //! Both ends make the session's key by a key exchange (X25519, RFC 7748) in the heads that open the tunnel, so the key
-//! itself never travels. Who only listens can't resume a session of others, also where the connection has no TLS. Who can
+//! itself never travels. An eavesdropper can't resume a session of others, also where the connection has no TLS. Who can
 //! change what travels there can break a tunnel without TLS anyway, and its content is ssh's, which has keys of its own.
 //!
 //! ```text

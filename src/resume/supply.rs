@@ -12,11 +12,11 @@ pub const MOST_WINDOW: usize = 4 * 1024 * 1024;
 /// How much a tunnel wants another connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Want {
-    /// It has a good one.
+    /// The connection is good.
     Nothing,
-    /// It has one that may be dead.
+    /// The connection may be dead.
     Beside,
-    /// It has none.
+    /// There is no connection.
     Needed,
 }
 

@@ -1,7 +1,7 @@
 //! `proxy_auth_command`: a command that logs in to the upstream proxy in a way that this program doesn't have.
 //!
-//! It runs before each connection, without waiting for a 407: it is set for a proxy that wants a login. Its first output
-//! line is the value of `Proxy-Authorization`, and is never logged.
+//! The command runs before each connection, without waiting for a 407: it is set for a proxy that wants a login. Its first
+//! output line is the value of `Proxy-Authorization`, and is never logged.
 
 use std::io;
 use std::process::{Child, Stdio};
@@ -18,13 +18,13 @@ const CHUNK: usize = 4096;
 /// Why the command gave no value. Quotes nothing of its output.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// It can't be run.
+    /// The command can't be run.
     #[error("it can't be run: {0}")]
     Run(io::Error),
-    /// It ended with this status.
+    /// The command ended with this status.
     #[error("it ended with {0}")]
     Failed(String),
-    /// It was still running at the deadline.
+    /// The command was still running at the deadline.
     #[error("it did not end in time")]
     Late,
     /// The wait for it was interrupted, by something else than the deadline.

@@ -11,25 +11,25 @@ use crate::handshake::connect::Refused;
 use crate::handshake::socks5::Code;
 use crate::tls::Fault;
 
-/// Why there is no way through the upstream proxy. "It" is the proxy.
+/// Why there is no way through the upstream proxy. "It" in a message is the proxy.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamFault {
-    /// It can't be reached.
+    /// The proxy can't be reached.
     #[error("{}", words(.0))]
     Dial(DialError),
-    /// TLS with it failed.
+    /// TLS with the proxy failed.
     #[error("{}", Fault::of(.0).map_or_else(|| words(.0), ToString::to_string))]
     Tls(io::Error),
-    /// It was silent until the deadline.
+    /// The proxy was silent until the deadline.
     #[error("it accepted the connection, but sent no answer")]
     Silent,
-    /// It ended the connection, or the connection broke.
+    /// The proxy ended the connection, or the connection broke.
     #[error(transparent)]
     Ended(ExchangeError),
     /// Another protocol answers there.
     #[error(transparent)]
     NoProxy(Stranger),
-    /// It wants a login, or another one.
+    /// The proxy wants a login, or another one.
     #[error("{answer}")]
     Login {
         /// Its words.
@@ -39,10 +39,10 @@ pub enum UpstreamFault {
         /// The credentials that the proxy got.
         sent: Sent,
     },
-    /// It refused the CONNECT.
+    /// The proxy refused the CONNECT.
     #[error("it answered {}", .0.status_line())]
     Refused(Box<Refused>, Option<String>),
-    /// It refused in SOCKS5.
+    /// The proxy refused in SOCKS5.
     #[error("it answered: {0}")]
     Socks(Code),
     /// The name of the server can't be resolved here, as socks5:// asks for.
@@ -54,7 +54,7 @@ pub enum UpstreamFault {
     /// The command that logs in failed.
     #[error(transparent)]
     Command(CommandError),
-    /// It sent something behind its answer that no server sends before it is asked.
+    /// The proxy sent something behind its answer that no server sends before it is asked.
     #[error("it opened the way, and then sent `{0}` before anything was asked")]
     Spoke(String),
 }

@@ -99,13 +99,13 @@ pub fn keys() -> impl Iterator<Item = &'static str> {
 /// Why a configuration file was refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigFileError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("it can't be read: {0}")]
     Read(String),
-    /// It is no JSON.
+    /// The file is no JSON.
     #[error("it is not valid JSON: {0}")]
     Json(String),
-    /// It is JSON, but no object.
+    /// The file is JSON, but no object.
     #[error("it must hold one JSON object, as in {{\"host\": \"gpu-head\"}}")]
     NoObject,
     /// A known key with a value of another kind.

@@ -23,7 +23,7 @@ pub enum Source {
     Env(&'static str),
     /// The configuration file.
     File,
-    /// Nothing named it.
+    /// No source has a value.
     Default,
 }
 

@@ -202,7 +202,7 @@ mod tests {
                      -o ProxyUseFdpass=yes";
         assert_eq!(text(&command()), format!("{start} -o {known} {pinned} -l root 42.kohakuriver"));
         let piping = SshCommand { route: Route { fdpass: false, ..route() }, ..command() };
-        // Then tunnels are resumable.
+        // Tunnels are resumable with this setting.
         let pinned_piping = pinned.replace("CountMax=3", "CountMax=40");
         let start_piping = "ssh -o 'ProxyCommand=/usr/bin/kohakuriver-proxy --proxy gpu-head:8002 --host-api gpu-head:8000 --cluster default %h %p' -o ProxyUseFdpass=no";
         assert_eq!(text(&piping), format!("{start_piping} -o {known} {pinned_piping} -l root 42.kohakuriver"));

@@ -102,7 +102,7 @@ impl Reading {
         if event.starts_with("Applying options for ") {
             self.applied.insert(at);
         } else if event.starts_with("not matched 'final'") {
-            // It matches in ssh's second pass.
+            // `final` matches in ssh's second pass.
         } else if event.starts_with("not matched '") {
             self.unmatched.insert(at);
         } else if event.starts_with("matched 'canonical'") {

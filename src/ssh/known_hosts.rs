@@ -72,7 +72,7 @@ pub enum KnownHostsError {
 /// The result of [`KnownHosts::forget`].
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Forgotten {
-    /// There was a key.
+    /// Whether there was a key.
     pub is_any: bool,
     /// The numbers of the lines that still name the VPS by a pattern, as the file is now.
     pub patterns: Vec<usize>,

@@ -1,8 +1,8 @@
 //! The host name of each VPS in our configuration.
 //!
-//! It is `<name>.kohakuriver` where that name is unique. A Host allows any text as a name, and several VPSes of one name:
-//! those all get `<name>-<last 4 digits of the id>`. A VPS gets its task id when its name can't be a literal pattern of
-//! ssh_config(5), or reads as the id of another VPS.
+//! The host name is `<name>.kohakuriver` where that name is unique. A Host allows any text as a name, and several VPSes
+//! of one name: those all get `<name>-<last 4 digits of the id>`. A VPS gets its task id when its name can't be a literal
+//! pattern of ssh_config(5), or reads as the id of another VPS.
 
 use std::collections::HashMap;
 

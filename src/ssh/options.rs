@@ -24,8 +24,8 @@ pub const SERVER_ALIVE_INTERVAL: u32 = 30;
 /// After so many intervals without an answer ssh ends the session: its own default.
 pub const SERVER_ALIVE_COUNT_MAX: u32 = 3;
 
-/// The same for a resumable tunnel: 20 minutes. A gateway keeps such a tunnel for 15 minutes without a connection, and the
-/// helper ends the session then.
+/// The number for a resumable tunnel, 20 minutes in all. A gateway keeps such a tunnel for 15 minutes without a
+/// connection, and the helper ends the session then.
 pub const SERVER_ALIVE_COUNT_MAX_RESUMABLE: u32 = 40;
 
 /// A list of algorithms for keys: ssh's own list.

@@ -13,18 +13,18 @@ pub fn resume_flag(demand: bool) -> &'static str {
 pub enum Resume {
     /// The user says so.
     Demanded {
-        /// Whether they are.
+        /// Whether tunnels are resumable.
         is_on: bool,
         /// Whether a flag says so, and not the setting.
         by_flag: bool,
     },
-    /// They are: the helper carries the bytes of TLS in any case.
+    /// Tunnels are resumable: the helper carries the bytes of TLS in any case.
     Tls,
-    /// They are: a proxy is on the way.
+    /// Tunnels are resumable: a proxy is on the way.
     Upstream,
-    /// They are: the gateway has an address of the internet.
+    /// Tunnels are resumable: the gateway has an address of the internet.
     Internet,
-    /// They are not if ssh can get the socket: the gateway is in a private network.
+    /// Tunnels are resumable only if ssh can't get the socket: the gateway is in a private network.
     Near,
 }
 

@@ -16,10 +16,10 @@ const EVERYBODY: u32 = 0o007;
 /// Why a file can't be used. Nothing of the file is quoted.
 #[derive(Debug, thiserror::Error)]
 pub enum PemError {
-    /// It can't be read.
+    /// The file can't be read.
     #[error("it can't be read")]
     Read(#[from] io::Error),
-    /// It has no block of the kind.
+    /// The file has no block of the kind.
     #[error("it has no {0}: a block between `-----BEGIN {1}-----` and `-----END {1}-----`")]
     None(&'static str, &'static str),
     /// A block is damaged.

@@ -67,7 +67,7 @@ impl Authority {
         server(self.issue(names, |_| {}))
     }
 
-    /// The same for a carrier.
+    /// A session for a carrier.
     pub(crate) fn session(&self, names: &[&str]) -> UnbufferedServerConnection {
         session(self.issue(names, |_| {}))
     }
@@ -112,7 +112,7 @@ fn shake_hands(trust: &Trust, session: UnbufferedServerConnection) -> Result<(),
     shake_hands_with("gpu.example", trust, session).0
 }
 
-/// The same with a server of another name. The second value is the server's result, after the client has succeeded.
+/// A handshake with a server of another name. The second value is the server's result, after the client has succeeded.
 pub(crate) fn shake_hands_with(
     name: &str,
     trust: &Trust,

@@ -32,7 +32,7 @@ fn receive<S: Carrier>(end: &mut Tls<S>, room: usize) -> io::Result<Vec<u8>> {
     Ok(buffer)
 }
 
-/// Has a server use new keys, and ask for the client's.
+/// Makes a server use new keys, and ask for the client's.
 fn renew_keys(server: &mut Tls<TcpStream>) {
     let Session::Server(session) = &mut server.session else { panic!("a client") };
     let Ok(ConnectionState::WriteTraffic(traffic)) = session.process_tls_records(&mut []).state else {

@@ -1,7 +1,7 @@
 //! `kohakuriver cluster use`, `rename` and `remove`: what they change in config.json, and what follows from it.
 //!
 //! config.json comes first, since all else is made from it: entries of ssh_config, names of host keys and of private keys.
-//! It is locked to the end, so that of two commands each makes all of it from its own.
+//! The file is locked to the end, so that of two commands each makes all of it from its own.
 //! Only the logout of `remove` comes before, while config.json tells whose the Python CLI's token is.
 
 use crate::cli::auth;

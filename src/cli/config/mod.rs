@@ -26,7 +26,7 @@ pub(super) enum Verb {
 /// Runs `verb` with the settings that result from `flags`.
 pub(super) fn run(flags: Flags, verb: &Verb) -> Result<(), Failure> {
     match verb {
-        // These must also work with unreadable settings.
+        // These verbs must also work with unreadable settings.
         Verb::Path(_) => path::run(),
         Verb::Set(arguments) => set::run(&flags, arguments),
         Verb::Unset(arguments) => set::unset(&flags, arguments),

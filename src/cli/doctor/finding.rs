@@ -74,7 +74,7 @@ impl Verdict {
         Self::Wrong(Wrong::new(failure, command))
     }
 
-    /// The same problem, but it breaks only these logins.
+    /// This problem, but it breaks only these logins.
     pub(super) fn breaking(self, breaks: Broken) -> Self {
         match self {
             Self::Wrong(wrong) => Self::Wrong(Wrong { breaks, ..wrong }),

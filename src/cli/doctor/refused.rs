@@ -92,7 +92,7 @@ impl Refused {
         Verdict::wrong_with(&self.explain(Failure::new(what)).hint(hint), command)
     }
 
-    /// The same as the failure of a command.
+    /// The refusal as the failure of a command.
     pub(crate) fn failure(&self, what: &str, host: &str) -> Failure {
         let (hint, command) = self.help(host);
         self.explain(Failure::new(what)).hint(format!("{hint}: `{command}`"))

@@ -1,6 +1,6 @@
 //! One login with the system's ssh.
 //!
-//! It is the login of `vps connect`, but it leaves nothing behind and asks nobody: ssh checks the host key against a
+//! The login is that of `vps connect`, but leaves nothing behind and asks nobody: ssh checks the host key against a
 //! temporary copy of ours, joins and makes no master connection, and forwards nothing.
 
 use std::ffi::OsString;
@@ -117,7 +117,7 @@ impl Session {
         culprit::problem(config.as_ref().ok()?, &login, (&what, said), |option| format!("{connect} {option}"))
     }
 
-    /// The same login again, to run `remote`.
+    /// This login again, to run `remote`.
     pub(super) fn command(&self, remote: &str) -> Command {
         let mut command = Command::new(&self.argv[0]);
         command

@@ -37,7 +37,7 @@ impl Files {
         let bound = Token::from_auth_file(&self.auth).ok().flatten();
         let bound = bound.and_then(|token| store.host_of_auth_file(&token)).map(str::to_owned);
         let mut content = store.into_content();
-        // One that is in auth.json is replaced there: else that one would still be sent.
+        // A token of auth.json is replaced there: else the old token would still be sent.
         let is_in_auth_file = bound.as_ref() == Some(&api);
         if !settings.is_default && !is_in_auth_file {
             tokens_of(&mut content).insert(api, record.clone());
@@ -45,7 +45,7 @@ impl Files {
             return Ok(self.ours.clone());
         }
         let auth = UserFile::read(&self.auth).map_err(|error| cannot_store(&self.auth, &error))?;
-        // Nobody could tell later whose it was, if no Host has accepted it.
+        // Nobody could tell later whose token it was, if no Host has accepted it.
         if let Some(other) = bound.filter(|other| *other != api)
             && let Some(kept) = self.record(&api, &self.auth)
         {

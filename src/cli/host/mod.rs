@@ -120,7 +120,7 @@ pub(crate) fn remember_host(settings: &Settings) {
     }
 }
 
-/// Those of several clusters that could not be listed. The others are listed all the same.
+/// The clusters, of several, that could not be listed. The others are listed all the same.
 #[derive(Default)]
 pub(crate) struct Unlisted<'s>(RefCell<Vec<(&'s Settings, Failure)>>);
 

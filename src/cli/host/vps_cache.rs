@@ -84,7 +84,7 @@ fn path(base: &str) -> Option<PathBuf> {
     cache::folder().map(|folder| folder.join(file_name(base)))
 }
 
-/// The same name in every version of this program: host and port, percent-encoded.
+/// The file's name, equal in every version of this program: host and port, percent-encoded.
 fn file_name(base: &str) -> String {
     let authority = base.split_once("://").map_or(base, |(_scheme, authority)| authority);
     let encoded = authority.bytes().map(|byte| match byte {

@@ -22,7 +22,7 @@ pub(crate) struct HostKeys {
 }
 
 impl HostKeys {
-    /// Those of a user with this home directory.
+    /// The files of a user with this home directory.
     pub(crate) fn of(settings: &Settings, home: &Path) -> Self {
         if let Some(file) = &settings.known_hosts {
             return Self { store: expand_home(&file.value, Some(home)), others: Vec::new() };

@@ -75,7 +75,7 @@ pub(crate) fn run_with_input(
         let stdout = child.stdout.take().map(sys::readable).transpose()?;
         (child, stdout, Some(ours))
     };
-    // It holds the other end, too.
+    // The command holds the other end, too.
     drop(command);
     let pipes = [stdout, child.stderr.take().map(sys::readable).transpose()?];
     output(child, pipes, deadline, is_enough)

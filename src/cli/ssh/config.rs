@@ -312,7 +312,7 @@ impl Made {
 /// Refreshes our files, if they are there, and returns the Host's error if it lists no VPSes. Entries for other settings,
 /// such as another Host, stay: a different environment doesn't mean that the user wants different entries.
 fn sync(settings: &Settings, home: &Path, files: &Files) -> Result<Option<ApiError>, Failure> {
-    // The same flag as then.
+    // The flag that the entries were written with.
     let settings = &with_flag_of(&files.sections()?, settings.clone(), &settings.cluster.to_string());
     let is_wanted = |file: &UserFile| file.content().is_some_and(|text| stanzas::was_made_by(text, &made_by(settings)));
     if !is_wanted(&files.ours()?) {

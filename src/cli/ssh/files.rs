@@ -168,7 +168,7 @@ impl Files {
             Ok(changes)
         });
         if written.is_err() && is_new {
-            // It is empty, or it stays.
+            // A folder with files stays.
             let _ = fs::remove_dir(&self.folder);
         }
         let remarks = judge.map(|judge| judge.remarks()).unwrap_or_default();
@@ -237,7 +237,7 @@ impl Files {
         }
         saved.push((self.config.clone(), self.read_config()?.content().map(<[u8]>::to_vec)));
         for path in [&self.backup, &self.old_backup] {
-            // One that can't be read is neither moved nor replaced.
+            // A file that can't be read is neither moved nor replaced.
             if let Ok(file) = UserFile::read(path) {
                 saved.push((path.clone(), file.content().map(<[u8]>::to_vec)));
             }
@@ -259,7 +259,7 @@ impl Files {
                 changes.extend(change);
                 left = text;
             }
-            // It holds no line of ours.
+            // A missing file holds no line of ours.
             Err(UserFileError::NoFile) => {}
             Err(error) => failure = Some(self.cannot_exclude(&error)),
         }

@@ -151,7 +151,7 @@ async fn forward(settings: &Settings, arguments: &Arguments, command: &SshComman
 
 /// How an ssh ended.
 struct Ended {
-    /// It listened before.
+    /// Whether ssh listened before.
     has_listened: bool,
     /// The VPS is not the one that was known, or takes no login: another attempt changes nothing.
     is_refused: bool,

@@ -157,7 +157,7 @@ impl Admin {
     async fn metrics(&self) -> Answer {
         let sources = Arc::clone(&self.sources);
         let told = sources.ask_for_metrics().await;
-        // It reads files of /proc, and a folder with thousands of descriptors.
+        // The metrics come from files of /proc, and a folder with thousands of descriptors.
         written(metrics::CONTENT_TYPE, Box::new(move || sources.metrics(told).into())).await
     }
 

@@ -135,7 +135,7 @@ impl Sources {
         &self.parts.end_right
     }
 
-    /// Asks whoever else the metrics are about: the Host, and the previous processes for the number of their tunnels.
+    /// Asks the others that the metrics are about: the Host, and the previous processes for the number of their tunnels.
     pub(super) async fn ask_for_metrics(&self) -> (HostApi, u64) {
         tokio::join!(HostApi::of(&self.directory), self.parts.roster.previous.count())
     }
@@ -162,7 +162,7 @@ impl Sources {
         self.parts.roster.list(&Scope::All, EVERYWHERE).await
     }
 
-    /// Asks whoever else knows something of it.
+    /// Asks the others that know a part of the state.
     pub(super) async fn ask(&self) -> Asked {
         let previous = &self.parts.roster.previous;
         let (listing, previous, host) = tokio::join!(self.listing(), previous.counts(), HostApi::of(&self.directory));

@@ -24,7 +24,7 @@ pub(super) enum Unserved {
     Method(&'static Method),
     /// The client's address is not one of those that are served.
     Address(IpAddr),
-    /// It changes something, and a web page has sent it.
+    /// A web page has sent a request that changes something.
     WebPage,
     /// The body is larger than this.
     Body(usize),

@@ -29,9 +29,9 @@ pub(super) struct Route {
 /// The work that a request makes for the Host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// It has no body, and is answered at once.
+    /// Without a body, and answered at once.
     Short,
-    /// It has a password.
+    /// With a password.
     Login,
     /// The Host stores a new token.
     Token,

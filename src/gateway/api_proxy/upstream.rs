@@ -29,7 +29,7 @@ const TURN_LIMIT: Duration = Duration::from_secs(5);
 const PAUSE_LIMIT: Duration = Duration::from_secs(20);
 /// Most requests that wait for the Host at once, and most of them of one client.
 const MOST: (usize, usize) = (64, 16);
-/// The same limits for requests that take minutes. These requests have turns of their own, so that short requests get
+/// The limits of requests that take minutes. These requests have turns of their own, so that short requests get
 /// theirs.
 const MOST_LONG: (usize, usize) = (32, 8);
 

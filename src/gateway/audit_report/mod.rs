@@ -4,8 +4,8 @@
 //!  input ──▶ line ──▶ pairing ──▶ filter ──▶ listing, or sums ──▶ output
 //!  files     JSON     one row a tunnel                            table, JSON, CSV
 //! ```
-//! It reads once, from the first line to the last, and holds little: the tunnels that are open at a time, and the sums.
-//! So a log of any length fits. What is held has limits: [`pairing::MOST_OPEN`] and [`sums::MOST_GROUPS`].
+//! The command reads once, from the first line to the last, and holds little: the tunnels that are open at a time, and
+//! the sums. So a log of any length fits. Both have limits: [`pairing::MOST_OPEN`] and [`sums::MOST_GROUPS`].
 //!
 //! Lines of something else, as in a journal, are counted and left out. All text of a log is escaped: it may come from
 //! anybody. This room serves nothing. Only the start of the gateway knows it.
@@ -118,7 +118,7 @@ impl<'a, W: Write> Report<'a, W> {
             return Ok(());
         }
         match &mut self.to {
-            // It is a list of tunnels.
+            // A list of tunnels has no refusals.
             To::List(_) if row.event == Event::Refused && !self.arguments.is_by_line() => Ok(()),
             To::List(list) => list.row(output::cells(row)),
             To::Sums(sums, ..) => {

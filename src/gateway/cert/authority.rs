@@ -33,7 +33,7 @@ pub(super) struct Authority {
     pub(super) pem: String,
     /// Its end, in seconds since 1970.
     pub(super) until: u64,
-    /// It signs its own certificate, so nobody needs another one to trust it.
+    /// The CA signs its own certificate, so nobody needs another one to trust it.
     is_root: bool,
 }
 

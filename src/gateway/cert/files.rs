@@ -28,7 +28,7 @@ pub(super) struct NewFile {
     path: PathBuf,
     content: String,
     is_private: bool,
-    /// It replaces a file. Otherwise there must be none.
+    /// Whether the file may replace one. Otherwise there must be none.
     replaces: bool,
 }
 

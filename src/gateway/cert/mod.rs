@@ -1,7 +1,7 @@
 //! `kohakuriver-gateway cert`: certificates for a cluster without a public name.
 //!
 //! A CA of the cluster's own signs the certificate of the server, and those of clients. Users get the CA's certificate once.
-//! It stays the same when the server's certificate is renewed, and so does the server's key, which some users pin.
+//! That certificate stays the same when the server's is renewed, and so does the server's key, which some users pin.
 //!
 //! The CA has no name constraints: it outlives the names of a cluster, and users would need a new file for each new name.
 //! Our programs trust it for this cluster only.

@@ -165,7 +165,7 @@ fn is_to_itself(stream: &TcpStream, dialled: SocketAddr) -> bool {
     stream.local_addr().is_ok_and(|local| (local.ip(), local.port()) == (dialled.ip(), dialled.port()))
 }
 
-/// The one of two failures that says more: a port that refuses belongs to a machine that runs.
+/// The failure that says more, of two: a port that refuses belongs to a machine that runs.
 fn more_telling(before: Option<DialError>, now: DialError) -> DialError {
     match before {
         Some(before @ DialError::Refused) => before,

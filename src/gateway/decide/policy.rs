@@ -40,11 +40,11 @@ pub(crate) struct Denied {
 /// Why an address is not dialled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Why {
-    /// No flag allows it. Holds what it is.
+    /// No flag allows such an address. Holds its kind.
     Never(&'static str),
-    /// It is this machine, and the admin has not named it.
+    /// The address is of this machine, and the admin has not named it.
     OwnMachine,
-    /// It is outside the networks of `--allow-runner`.
+    /// The address is outside the networks of `--allow-runner`.
     NotAllowed,
 }
 

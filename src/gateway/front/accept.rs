@@ -208,7 +208,7 @@ impl AcceptLoops {
                 *spare = Spare::new();
                 return;
             }
-            // It never waits: a listener on the event loop is non-blocking.
+            // This never waits: a listener on the event loop is non-blocking.
             let accepted = sys::accept(listener);
             let is_one = accepted.is_ok();
             if let Ok(socket) = accepted {
@@ -349,7 +349,7 @@ mod tests {
         let mut spare = Spare(None);
         loops.turn_away(&listener, &mut spare);
         assert_eq!(loops.records.metrics.turned_away.value(), 0);
-        // There is one again.
+        // A spare descriptor is there again.
         loops.turn_away(&listener, &mut spare);
         assert_eq!(loops.records.metrics.turned_away.value(), 1);
         assert!(spare.0.is_some());

@@ -49,11 +49,11 @@ struct Secured {
 /// Why a client of a TLS port has no TLS.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Insecure {
-    /// It sent something else.
+    /// The client sent something else.
     Plain,
     /// The handshake failed. Holds the reason.
     Failed(String),
-    /// It left without a byte.
+    /// The client left without a byte.
     Left,
 }
 

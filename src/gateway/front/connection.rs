@@ -387,7 +387,7 @@ impl Connection<'_> {
         {
             client = match gateway.resumables.begin(client, half, &session) {
                 Ok(resumable) => {
-                    // It writes its own answer.
+                    // A resumable tunnel writes its own answer.
                     yes = b"";
                     resumable
                 }

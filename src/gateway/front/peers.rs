@@ -47,7 +47,7 @@ pub(super) struct Holder {
 /// The answer of one peer.
 enum Said {
     Holds(Holder),
-    /// It has the session, and doesn't let the client continue it.
+    /// The peer has the session, and doesn't let the client continue it.
     Refuses(Refusal),
     Unknown,
 }
@@ -197,7 +197,7 @@ mod tests {
             (refused(Refusal::Limit("x".to_owned())), Err(busy())),
             (answer::over(&Refusal::SessionOver(None), "42"), Err(over())),
             (refused(Refusal::HostDown("x".to_owned())), Err(over())),
-            // It is an older gateway, or none.
+            // An older gateway, or none.
             (answer::ESTABLISHED.to_vec(), Err(over())),
             (b"SSH-2.0-x\r\n".to_vec(), Err(over())),
         ] {
@@ -209,7 +209,7 @@ mod tests {
                 holder.delivered
             });
             assert_eq!(found, expected, "{said}");
-            // It learns who the client is, and passes the question on to nobody.
+            // The peer learns who the client is, and passes the question on to nobody.
             let head = head.await.unwrap();
             let Step::Done(Ok(from), eaten) = proxy_protocol::read(&head) else { panic!("{head:?}") };
             assert_eq!(from, Some(FROM));

@@ -85,7 +85,7 @@ fn response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
 
 /// The body of an answer.
 enum Body {
-    /// It is short: about one VPS or Runner, or an error.
+    /// A short body: one VPS or Runner, or an error.
     Object(Value),
     List(List),
 }

@@ -1,6 +1,6 @@
 //! The common part of the gateway's two small HTTP servers: one request per connection, within limits.
 //!
-//! It knows no room of the gateway.
+//! This folder knows no other one of the gateway.
 
 pub(crate) mod guard;
 mod waiting;

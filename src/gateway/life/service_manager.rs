@@ -1,6 +1,6 @@
 //! Messages to a service manager, as in sd_notify(3): one datagram each to the socket that `NOTIFY_SOCKET` names.
 //!
-//! It is a few lines, and the crates for it can't reach a socket with an abstract name.
+//! These are a few lines, and the crates for this can't reach a socket with an abstract name.
 
 use std::ffi::OsString;
 use std::io;

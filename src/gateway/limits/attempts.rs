@@ -91,7 +91,7 @@ mod tests {
         for _ in 1..MOST {
             attempts.begin(ip("10.0.0.1")).unwrap();
         }
-        // One that is forgiven takes no other with it.
+        // A forgiven attempt takes no other with it.
         attempts.forgive(&attempts.begin(ip("10.0.0.1")).unwrap());
         attempts.begin(ip("10.0.0.1")).unwrap();
         assert_eq!(attempts.begin(ip("10.0.0.1")).unwrap_err(), WINDOW);

@@ -176,7 +176,7 @@ mod tests {
             assert!(poll(wish.as_mut()).is_none());
             wishes.push((name, wish));
         }
-        // One that gives up loses its place, and holds up nobody.
+        // A caller that gives up loses its place, and holds up nobody.
         wishes.retain(|(name, _)| *name != "b1");
         let mut turn = Some(first);
         let mut order = Vec::new();

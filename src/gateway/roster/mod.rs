@@ -75,9 +75,9 @@ pub(crate) struct Listing {
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
     Yes,
-    /// There is none, or it is somebody else's: the caller learns no difference.
+    /// No such tunnel, or one of somebody else: the caller learns no difference.
     No,
-    /// It may be at one of these gateways, which gave no answer. Holds them, each with why.
+    /// The tunnel may be at one of these gateways, which gave no answer. Holds each with the reason.
     Unknown(String),
 }
 

@@ -1,6 +1,6 @@
 //! The other gateways of the cluster, asked about their sessions: a request to the port for tunnels of each.
 //!
-//! They are asked side by side, once, and each has [`LIMIT`]. A user's own token goes along where it can't be read on the
+//! All are asked side by side, once, and each has [`LIMIT`]. A user's own token goes along where it can't be read on the
 //! way; elsewhere, and for an admin, a [`super::proof`] does.
 
 use std::net::{IpAddr, SocketAddr};

@@ -122,7 +122,7 @@ impl Notices {
 
     /// Notes the admin's address, for advice.
     pub(crate) fn note_admin(&self, address: String) {
-        // There is one in the life of a process.
+        // A process has one address in its life.
         let _ = self.0.admin.set(address);
     }
 

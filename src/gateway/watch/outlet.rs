@@ -53,12 +53,12 @@ struct Queue {
 /// The state of the thread.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Writer {
-    /// It writes, or has been woken to do so. It looks at the queue afterwards, so nobody needs to wake it.
+    /// Writes, or has been woken to do so. Looks at the queue afterwards, so nobody needs to wake the thread.
     #[default]
     Busy,
-    /// It wrote a moment ago, and lets lines gather.
+    /// Wrote a moment ago, and lets lines gather.
     Resting,
-    /// It waits for the next line.
+    /// Waits for the next line.
     Idle,
 }
 

@@ -27,7 +27,7 @@ fn a_request_for_a_path_is_told_by_its_start() {
         (&b"GET /api/vps HTTP/1.1\r\n"[..], true),
         (b"DELETE /a", true),
         (b"GET /sessionsx", true),
-        // It may still be one about sessions.
+        // This may still be a request about sessions.
         (b"DELETE /", false),
         (b"GET /sess", false),
         (b"GET /sessions HTTP/1.1\r\n", false),

@@ -49,7 +49,7 @@ fn a_terminal_that_nobody_reads_holds_nothing_up() {
                     Line::Cooked => vec![b'\n'; 40_000],
                 };
                 server.write_all(&bytes).unwrap();
-                // It has a little room, and none any more long before the last of these.
+                // The terminal has a little room, and none any more long before the last of these.
                 let mut first = vec![0; filled.min(3000)];
                 shown.read_exact(&mut first).unwrap();
                 for number in 0..1000 {
@@ -101,7 +101,7 @@ fn a_reader_that_reads_no_more_has_gone() {
     }
 }
 
-/// It would cut off what is sent, and nobody would know.
+/// An end would cut off what is sent, and nobody would know.
 #[test]
 fn a_stdin_that_can_not_be_read_is_not_at_its_end() {
     for engine in ENGINES {

@@ -154,7 +154,7 @@ fn a_lasting_carrier_acts_at_its_time() {
         let (mut rig, _, mut news) = away(engine);
         let (mut stdin, _stdout, mut server) = rig.take();
         stdin.write_all(b"x").unwrap();
-        // It has nothing to do until then, and there is no other news.
+        // The relay has nothing to do until then, and there is no other news.
         news.write_all(&[WAIT]).unwrap();
         let mut byte = [0];
         server.read_exact(&mut byte).unwrap();

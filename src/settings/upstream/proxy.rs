@@ -84,7 +84,7 @@ impl UpstreamProxy {
         self.password.is_some()
     }
 
-    /// The same proxy with the password that `other` has, if `other` is this proxy with the same user. So a command line
+    /// This proxy with the password that `other` has, if `other` is this proxy with the same user. So a command line
     /// can name the proxy and the user, and a file or a variable has the password.
     #[must_use]
     pub fn with_password_of(mut self, other: &Self) -> Self {

@@ -14,7 +14,7 @@ pub(super) enum Names {
     Own,
     /// By a pattern, which other hosts may match.
     Pattern,
-    /// It doesn't name the VPS, or it holds no host key, as a comment and a line with a marker (`@revoked`,
+    /// The line doesn't name the VPS, or has no host key, as a comment and a line with a marker (`@revoked`,
     /// `@cert-authority`).
     Others,
 }

@@ -33,7 +33,7 @@ impl Kind {
     pub fn has_hung_up(self, error: &io::Error) -> bool {
         match self {
             Self::Terminal => error.raw_os_error() == Some(Errno::IO.raw_os_error()),
-            // It left without having read everything.
+            // The peer left without having read everything.
             Self::UnixSocket => error.kind() == io::ErrorKind::ConnectionReset,
             _ => false,
         }

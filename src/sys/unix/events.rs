@@ -14,7 +14,7 @@ const EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest
 #[cfg(not(target_os = "linux"))]
 const EVENTS: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-/// Has every event of a socket reported under this token.
+/// Registers every event of a socket under this token.
 ///
 /// # Errors
 /// The errors of `epoll_ctl(2)`.
@@ -22,7 +22,7 @@ pub fn register(registry: &Registry, socket: BorrowedFd<'_>, token: Token) -> io
     registry.register(&mut SourceFd(&socket.as_raw_fd()), token, EVENTS)
 }
 
-/// Has the events of a socket reported no more.
+/// Undoes [`register`].
 ///
 /// # Errors
 /// The errors of `epoll_ctl(2)`.

@@ -41,7 +41,7 @@ pub fn create_private_folder_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(path)
 }
 
-/// Has `options` create a file for this user alone. A file that exists keeps its mode.
+/// Makes `options` create a file for this user alone. A file that exists keeps its mode.
 pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.mode(PRIVATE_FILE)
 }

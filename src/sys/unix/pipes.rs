@@ -88,8 +88,8 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Asks for a larger pipe, and is content without: a normal user's pipes have a limit in all. How large it is now, in
-/// bytes; 0 where that can't be told.
+/// Asks for a larger pipe. A refusal is no error: a normal user's pipes have a limit in all. Returns the pipe's size in
+/// bytes; 0 if that is unknown.
 pub fn enlarge_pipe(pipe: BorrowedFd<'_>, size: usize) -> usize {
     #[cfg(target_os = "linux")]
     {

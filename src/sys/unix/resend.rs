@@ -27,7 +27,7 @@ sockopt_impl!(
     u32
 );
 
-/// Has `socket` send again within two seconds; and the first few times, if few bytes are on the way, without longer and
+/// Makes `socket` send again within two seconds; and the first few times, if few bytes are on the way, without longer and
 /// longer pauses (not with every congestion control). A kernel that can't do either keeps its own pauses.
 pub(super) fn resend_soon(socket: impl AsFd) {
     let _ = setsockopt(&socket, RtoMax, &LONGEST_PAUSE);

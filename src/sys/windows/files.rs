@@ -27,7 +27,7 @@ pub fn create_private_folder_all(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).create(path)
 }
 
-/// Has `options` create a file for this user alone.
+/// Makes `options` create a file for this user alone.
 pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }

@@ -13,9 +13,9 @@ use crate::sys::keepalive;
 
 /// A connection attempt that has begun.
 pub enum Connecting {
-    /// It is answered already.
+    /// The attempt is answered already.
     Connected(OwnedFd),
-    /// It is answered once the socket is writable; [`answer`] tells how.
+    /// The attempt is answered once the socket is writable; [`answer`] tells how.
     Pending(OwnedFd),
 }
 

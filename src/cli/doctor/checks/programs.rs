@@ -54,7 +54,7 @@ impl Check for Ssh {
         let defaults = program::run(&mut fdpass, QUICK).ok().filter(Output::succeeded);
         let home = defaults.as_ref().and_then(|output| route::home_of_ssh(&output.stdout));
         let fdpass = match defaults {
-            // Nothing could be passed.
+            // This system passes no descriptors.
             _ if !sys::CAN_PASS_DESCRIPTORS => "",
             Some(_) => ", supports ProxyUseFdpass",
             None => ", does not support ProxyUseFdpass, so the helper copies the bytes",

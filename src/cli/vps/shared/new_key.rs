@@ -1,7 +1,7 @@
 //! A key pair for a new VPS, generated here: the private half never leaves this machine.
 //!
-//! It first gets a temporary name, since a VPS has no id before it exists, and is renamed afterwards. No file is ever
-//! overwritten. An unused key is removed, unless the Host may know the public half.
+//! The key first gets a temporary name, since a VPS has no id before it exists, and is renamed afterwards. No file is
+//! ever overwritten. An unused key is removed, unless the Host may know the public half.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

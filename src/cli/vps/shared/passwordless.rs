@@ -60,7 +60,7 @@ pub(crate) async fn check(settings: &Settings, id: TaskId) -> Result<Tested, Fai
 async fn log_in(settings: &Settings, ssh: PathBuf, id: TaskId, folder: &Path) -> Result<Tested, Failure> {
     let known_hosts = folder.join("known_hosts");
     let seen = KnownHosts::at(&known_hosts, &settings.cluster);
-    // It must take the first host key that it sees.
+    // ssh must take the first host key that it sees.
     let release = Release::V7_6;
     let route = typed_route(settings, &home()?, None, None)?;
     let route = Route { known_hosts, other_known_hosts: Vec::new(), known_hosts_program: None, release, ..route };

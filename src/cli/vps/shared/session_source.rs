@@ -16,7 +16,7 @@ use crate::sys;
 pub(crate) enum Source {
     /// All sessions.
     Admin { admin: Admin, base: String },
-    /// Those of the user; with an admin's token of the Host, those of everybody.
+    /// The user's sessions; with an admin's token of the Host, everybody's.
     Port(Box<TunnelPort>),
 }
 

@@ -385,7 +385,7 @@ mod tests {
             assert!(!matches!(turn, Turn::Ended(_)), "{turn:?}");
         }
         assert_eq!(moved, bytes.len());
-        // It was given up, with bytes in it.
+        // The pipe was given up, with bytes in it.
         assert!(tools.pipes.take().is_none());
         drop((vps, sender.join().unwrap()));
         assert!(receiver.join().unwrap() == bytes);

@@ -161,7 +161,7 @@ impl Relays {
 
     /// Waits until no tunnel is carried.
     pub(crate) async fn none(&self) {
-        // It takes more tunnels all the same.
+        // A closed tracker takes more tunnels all the same.
         self.tunnels.close();
         self.tunnels.wait().await;
     }

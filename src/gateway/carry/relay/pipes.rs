@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(pipe.take_bytes().unwrap(), b"");
         pipe.held = rustix::io::write(&pipe.write, b"the bytes").unwrap();
         assert_eq!((pipe.take_bytes().unwrap().as_slice(), pipe.held), (&b"the bytes"[..], 0));
-        // It holds less than was noted.
+        // The pipe holds less than was noted.
         pipe.held = rustix::io::write(&pipe.write, b"less").unwrap() + 1;
         assert_eq!(pipe.take_bytes().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }

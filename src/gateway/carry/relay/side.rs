@@ -18,11 +18,11 @@ pub(super) struct Side {
     pub(super) writable: bool,
     /// The end of its stream has arrived, behind what can still be read.
     ended: bool,
-    /// It was reset, or found dead.
+    /// The connection was reset, or found dead.
     lost: bool,
     /// Its stream was ended from here.
     shut: bool,
-    /// It was found dead by a write or by an event. The system reports that once, and a later read finds a mere end.
+    /// A write or an event found the connection dead. The system reports that once; a later read finds a mere end.
     found_dead: bool,
     /// Urgent data has arrived. A read stops in front of the urgent byte, and a splice can't pass it.
     urgent: bool,
@@ -45,12 +45,12 @@ impl Side {
         }
     }
 
-    /// Has its events reported under this token.
+    /// Registers its events under this token.
     pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         sys::register(registry, self.carrier.as_fd(), token)
     }
 
-    /// Has its events reported no more.
+    /// Undoes [`Self::register`].
     pub(super) fn deregister(&self, registry: &Registry) -> io::Result<()> {
         sys::deregister(registry, self.carrier.as_fd())
     }
@@ -65,7 +65,7 @@ impl Side {
             return;
         }
         self.lost |= event.is_error();
-        // Nobody here has shut it, so the connection is dead; a splice may have swallowed the error.
+        // This program has not shut the connection, so it is dead; a splice may have swallowed the error.
         self.found_dead |= event.is_write_closed() && !self.shut;
         self.ended |= event.is_read_closed();
         self.urgent |= event.is_priority();
@@ -258,7 +258,7 @@ mod tests {
             Self::of(connection(), |ours| Box::new(ours))
         }
 
-        /// The same of a carrier that outlives its connection, and what that one gets from the test.
+        /// A side whose carrier outlives its connection, and what that carrier gets from the test.
         fn lasting() -> (Self, Source) {
             let source = Source::default();
             let supply = source.clone();

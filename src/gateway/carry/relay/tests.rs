@@ -341,7 +341,7 @@ async fn what_a_reset_left_in_a_pipe_reaches_nobody(engine: Engine) {
     let relays = start(engine, 1, None);
     let sessions = Arc::<Sessions>::default();
     let much: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 247) as u8).collect();
-    // Has no more to say, and so keeps the thread's pipes there.
+    // A tunnel that has no more to say keeps the thread's pipes there.
     let mut idle = another(&relays, &sessions, b"").await;
     send_all(&mut idle, &much).await;
     for _ in 0..3 {

@@ -165,13 +165,13 @@ impl Tunnel {
         Ok(PackedTunnel { state, vps: vps.into_carrier(), client: client.into_carrier(), session, counted })
     }
 
-    /// Has the events of both sides reported under these tokens.
+    /// Registers the events of both sides under these tokens.
     pub(super) fn register(&self, registry: &Registry, client: Token, vps: Token) -> io::Result<()> {
         self.client.register(registry, client)?;
         self.vps.register(registry, vps)
     }
 
-    /// Has them reported no more.
+    /// Undoes [`Self::register`].
     pub(super) fn deregister(&self, registry: &Registry) -> io::Result<()> {
         self.client.deregister(registry)?;
         self.vps.deregister(registry)
@@ -288,7 +288,7 @@ impl Tunnel {
         match then {
             Then::Continue => None,
             Then::PassEndOn(party) => {
-                // It fails only when the party is gone, which the opposite direction meets as well.
+                // An error means that the party is gone, which the opposite direction meets as well.
                 let _ = self.side(party).end_writing();
                 None
             }

@@ -222,7 +222,7 @@ fn beyond_the_limit_of_a_user_the_tunnel_that_is_away_longest_ends() {
     slots[4].act(at(3) + GRACE);
     assert_eq!(slots.each_mut().map(over), [None, None, None, Some(Reason::TooMany), None]);
     assert_eq!((*lock(&rig.woken)).as_slice(), [4]);
-    // It counts no longer, and no other one ends in its place.
+    // The ended tunnel counts no longer, and no other one ends in its place.
     assert_eq!(rig.limit("parked-per-user"), (2, 1));
     slots[2].act(at(60));
     let warning = rig.heard.text();
@@ -301,7 +301,7 @@ fn a_tunnel_that_moves_to_another_connection_counts_only_if_that_fails() {
             assert_eq!(counts(), (0, 0));
         }
     }
-    // One that failed after its check is checked at once.
+    // A tunnel that failed after its check is checked at once.
     slot.act(now + GRACE);
     slot.want(Want::Needed, now + GRACE * 2);
     assert_eq!(slot.acts_at(), Some(now + GRACE * 2));
@@ -325,7 +325,7 @@ fn a_tunnel_is_ended_at_a_limit_only_as_it_was_when_it_was_chosen() {
     let are_ended = slots.each_ref().map(|slot| rig.all.end_parked(&slot.held, start, Reason::TooMany));
     assert_eq!(are_ended, [true, false, false, false]);
     assert_eq!(slots.each_mut().map(over), [Some(Reason::TooMany), None, None, Some(Reason::Stopped)]);
-    // It is parked just now.
+    // This tunnel is parked just now.
     let mut late = rig.slot(None);
     rig.all.end(&late.held, Reason::EndedByAdmin);
     let before = rig.limit("parked-per-user");
@@ -355,7 +355,7 @@ fn where_memory_is_short_windows_are_small_and_then_the_tunnel_that_is_away_long
     for (slot, seconds) in slots[1..].iter_mut().zip(0..) {
         slot.want(Want::Needed, start + Duration::from_secs(seconds));
     }
-    // One that is not away, and one that has nothing to give back.
+    // A tunnel that is not away, and one that has nothing to give back.
     let [there, _empty, oldest, newest] = &mut slots;
     let half = [MOST / 2, MOST / 2 + 1, 1000].map(|bytes| there.note_memory(bytes));
     assert_eq!(half, [MOST_WINDOW, SMALL_WINDOW, MOST_WINDOW]);

@@ -71,7 +71,7 @@ pub(crate) struct Known<V> {
     pub(super) asked_at: Instant,
     /// The Host was asked after the caller's request.
     pub(super) is_new: bool,
-    /// It counts only because the Host fails.
+    /// The answer counts only because the Host fails.
     pub(super) is_stale: bool,
 }
 

@@ -55,7 +55,7 @@ const NEW_QUESTIONS_OF_ONE_CLIENT: usize = NEW_QUESTIONS / 2;
 /// A Host, and its latest answers.
 pub(crate) struct HostDirectory {
     client: Client,
-    /// They ask for the Runners, which every caller needs: that waits for no long list of one caller.
+    /// Asks for the Runners, which every caller needs: that waits for no long list of one caller.
     for_runners: Client,
     for_ready: Client,
     state: HostState,

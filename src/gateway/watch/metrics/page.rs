@@ -42,7 +42,7 @@ impl Page {
         }
     }
 
-    /// The same with one sample, which has no labels.
+    /// A metric with one sample, which has no labels.
     pub(super) fn value(&mut self, name: &str, help: &str, value: impl Display) {
         self.samples(name, help, [([], value)]);
     }

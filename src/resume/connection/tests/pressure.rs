@@ -116,7 +116,7 @@ fn the_supply_is_told_of_memory_that_has_changed_by_much_or_is_given_back() {
         client.note_memory();
         assert_eq!(told(), expected, "{unread} bytes, {taken} taken");
     }
-    // They are lost with their connection, or the reader takes them.
+    // Unread bytes are lost with their connection, or the reader takes them.
     for gives_back in [Resumable::park, |client: &mut Resumable<Scripted>| drop(client.receive(&mut [0; MEMORY_STEP]))]
     {
         client.unread = vec![0; MEMORY_STEP];

@@ -93,7 +93,7 @@ fn a_process_that_is_suspended_keeps_its_tunnels() {
     });
     let mut tunnel = carry(&inbox, &count, &sessions);
     says(&mut tunnel);
-    // It waits again, and not for a processor (proc_pid_stat(5)).
+    // The worker waits again, and not for a processor (proc_pid_stat(5)).
     let stat = format!("/proc/self/task/{}/stat", theirs.recv().unwrap());
     while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
         std::thread::yield_now();
@@ -271,7 +271,7 @@ fn a_thread_without_tunnels_keeps_no_pipe() {
     let pipe = worker.tools.pipes.take().unwrap();
     let writes = pipe.write.try_clone().unwrap();
     worker.tools.pipes.give_back(pipe);
-    // Nobody reads it any more. A child that another test starts may hold a copy for a moment.
+    // Nobody reads the pipe any more. A child that another test starts may hold a copy for a moment.
     let is_closed = |limit| {
         let until = Some(Instant::now() + limit);
         sys::poll(&mut [sys::entry(writes.as_fd(), PollFlags::empty())], until).unwrap()
@@ -295,7 +295,7 @@ fn an_idle_worker_takes_no_processor_time() {
             worker.run();
         });
         let thread_id = theirs.recv().unwrap();
-        // One that has said something, one that has half closed, and one that is gone.
+        // A tunnel that has sent something, one that is half-closed, and one that is gone.
         let mut tunnels = [0; 3].map(|_| carry(&inbox, &count, &sessions));
         tunnels.iter_mut().for_each(says);
         // One with TLS, of which both ends have said something.

@@ -144,7 +144,7 @@ async fn with_authentication_off_everyone_may() {
         assert_eq!(requester.user(), None, "{token}");
     }
     assert_eq!(on.is_open_to_everyone(&METRICS).await, Some(true));
-    // Said by something in front of a Host, the same status means nothing of the kind.
+    // From a proxy in front of a Host, the same status does not mean that.
     host.on(ME, 503, "<html>Service Temporarily Unavailable</html>");
     let down = directory(&host).reach(&vps(ID), &bearer(""), &METRICS).await.unwrap_err();
     assert!(matches!(&down, Refusal::HostApi(why) if why.contains("answered 503")), "{down:?}");
@@ -279,7 +279,7 @@ async fn tokens_mean_nothing_without_authentication() {
     host.on(STATUS, 200, task(23));
     let anew = directory.reach_anew(&vps(ID), &bearer("other"), &known, &METRICS).await.unwrap().unwrap();
     assert_eq!((anew.reach.port, slots(&directory)), (23, (1, 1)));
-    // It is switched on, and off again.
+    // Authentication is switched on, and off again.
     host.seen();
     host.on(ME, 200, me(-1, "_anonymous", "anony")).on_with("owner1", ME, 200, me(5, "owner1", "user"));
     host.on_with("owner1", STATUS, 200, task(24));
@@ -292,7 +292,7 @@ async fn tokens_mean_nothing_without_authentication() {
     host.on(ME, 503, &off).on_with("owner1", ME, 503, off);
     pass(FRESH).await;
     assert!(directory.reach(&vps(ID), &bearer("made-up-2"), &METRICS).await.is_ok());
-    // It is switched on, and the first who asks is known.
+    // Authentication is switched on, and the first caller who asks is known.
     host.on(ME, 200, me(-1, "_anonymous", "anony")).on_with("owner1", ME, 200, me(5, "owner1", "user"));
     pass(FRESH).await;
     let owner = bearer("owner1");
