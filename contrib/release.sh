@@ -26,12 +26,12 @@ documents=(
 )
 folder=$(target_folder)
 programs= url=
-out=$folder/release-artifacts
+output=$folder/release-artifacts
 while [[ ${1-} == --* ]]; do
     case $1 in
     --url) url=${2%/} ;;
     --programs) programs=$(realpath "$2") ;;
-    --output) out=$(realpath --canonicalize-missing "$2") ;;
+    --output) output=$(realpath --canonicalize-missing "$2") ;;
     *) die "unknown option $1" ;;
     esac
     shift 2
@@ -181,11 +181,12 @@ fill() {
 work=$(mktemp -d)
 materials=kohakuriver-proxy-$version.cdx
 trap 'rm -rf "$work" "$materials.json"' EXIT
-if [ -n "$(ls -A "$out" 2>/dev/null)" ] && [ ! -e "$out/SHA256SUMS" ]; then
-    die "$out holds something else than a release: name an empty folder"
+if [ -n "$(ls -A "$output" 2>/dev/null)" ] && [ ! -e "$output/SHA256SUMS" ]; then
+    die "$output holds something else than a release: name an empty folder"
 fi
-rm -rf "$out"
-mkdir -p "$out"
+# The last release stays until this one is whole.
+out=$work/out
+mkdir "$out"
 # A native one writes the manual and completions.
 kohakuriver=$(programs_of "$(rustc -vV | sed -n 's/^host: //p')")/kohakuriver
 [ "$("$kohakuriver" --version)" = "kohakuriver $version" ] || die "$kohakuriver is not of version $version"
@@ -234,4 +235,7 @@ cargo cyclonedx --quiet --format json --target all --override-filename "$materia
 # The path of this checkout does not belong there.
 sed "s|path+file://$PWD|path+file:///|" "$materials.json" >"$out/$materials.json"
 (cd "$out" && sha256sum -- * >"$work/SHA256SUMS" && install -m 644 "$work/SHA256SUMS" .)
-(cd "$out" && du -h -- *)
+rm -rf "$output"
+mkdir -p "$(dirname "$output")"
+mv "$out" "$output"
+(cd "$output" && du -h -- *)
