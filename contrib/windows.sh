@@ -3,6 +3,7 @@
 #
 #     contrib/windows.sh            all of these tests
 #     contrib/windows.sh NAME       the tests with this word in their names
+#     contrib/windows.sh --release  all of them, with the programs in the archive that contrib/release.sh has made
 #
 # On Debian and Ubuntu it installs missing packages with apt; elsewhere it says what is missing. What other tests need
 # comes by contrib/test.sh. PuTTY is built from Debian's source, into a folder under cargo's target folder: there is also
@@ -14,6 +15,13 @@ tools=(
     sha256sum:coreutils cmake:cmake make:make x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64 wine:wine wineserver:wine
 )
 . contrib/packages.sh
+archive=
+if [ "${1-}" = --release ]; then
+    shift
+    archive=$(target_folder)/release-artifacts/kohakuriver-proxy-$(contrib/version.sh)-x86_64-pc-windows-gnu.zip
+    [ -e "$archive" ] || die "there is no $archive: make it with contrib/release.sh x86_64-pc-windows-gnu"
+    tools+=(unzip:unzip)
+fi
 install_missing
 need_cargo
 
@@ -48,7 +56,13 @@ if [ ! -e "$folder/plink.exe" ]; then
     cp "$folder/putty-build/plink.exe" "$folder/plink.exe"
 fi
 
-built=$(contrib/build.sh x86_64-pc-windows-gnu)
+if [ -n "$archive" ]; then
+    rm -rf "$folder/archive"
+    unzip -q "$archive" -d "$folder/archive"
+    built=$folder/archive/$(basename "$archive" .zip)/bin
+else
+    built=$(contrib/build.sh x86_64-pc-windows-gnu)
+fi
 
 export WINEPREFIX=$folder/wine WINEDEBUG=-all
 mkdir -p "$folder/home" "$WINEPREFIX"
