@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Result;
+
 use crate::support::ours::helper;
+use crate::support::report::Target;
 use crate::support::turns::Contender;
 
 /// How a contestant gives its bytes to ssh.
@@ -17,6 +20,9 @@ pub(crate) enum Mode {
     /// There is no helper: without ssh the benchmark asks the gateway itself; ssh goes straight to its sshd.
     Direct,
 }
+
+/// The contestants in the order of the table, the targets, and the result of the run.
+pub(super) type Measured = (Vec<&'static str>, &'static [Target], Result<()>);
 
 /// One of those who are measured.
 #[derive(Clone, Debug)]

@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 
-use super::contestants::{self, DIRECT, FDPASS, NC, STDIO};
+use super::contestants::{self, DIRECT, FDPASS, Measured, NC, STDIO};
 use super::measures;
-use super::run::Measured;
 use super::stage::{Effort, PLAIN, SSHD, Stage};
 use crate::support::figures::{Figures, MIB};
 use crate::support::gateway::{Gateway, inventory};

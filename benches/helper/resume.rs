@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 
-use super::contestants::{Contestant, Mode};
+use super::contestants::{Contestant, Measured, Mode};
 use super::measures;
-use super::run::Measured;
 use super::stage::{self, Effort, SSHD, Stage};
 use super::tls::{PLAIN, TLS};
 use crate::support::figures::Figures;

@@ -5,20 +5,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
+use super::contestants::Measured;
 use super::{child, measures, overseen, peers, resume, tls};
 use crate::support::figures::Figures;
 use crate::support::limits;
 use crate::support::ours::{helper, measure_instead};
-use crate::support::report::{Report, Target, conditions};
+use crate::support::report::{Report, conditions};
 
 /// Longest time for a whole run.
 const WHOLE_RUN: Duration = Duration::from_secs(7 * 60 + 45);
 
 /// Helpers that are measured beside each other: the file of their figures, and what measures them, in a hurry or not.
 type Set = (&'static str, fn(bool, &mut Figures) -> Result<Measured>);
-
-/// The contestants in the order of the table, the targets, and the result of the run.
-pub(super) type Measured = (Vec<&'static str>, &'static [Target], Result<()>);
 
 pub(crate) fn main() -> Result<()> {
     let (mut is_quick, mut set): (_, Set) = (false, ("helper.json", peers::measure));

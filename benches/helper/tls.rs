@@ -7,9 +7,8 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
-use super::contestants::{Contestant, Mode};
+use super::contestants::{Contestant, Measured, Mode};
 use super::measures;
-use super::run::Measured;
 use super::stage::{self, Effort, SSHD, Stage};
 use crate::support::figures::Figures;
 use crate::support::gateway::Gateway;
