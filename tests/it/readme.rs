@@ -21,7 +21,7 @@ const OF_THE_GATEWAY: &str = include_str!("../../contrib/gateway/README.md");
 /// Most lines of README.md: a newcomer reads all of it.
 const MOST_LINES: usize = 200;
 /// Options in the documents that belong to other programs: cargo, systemd, the benchmarks.
-const FOREIGN: [&str; 17] = [
+const FOREIGN: [&str; 18] = [
     "--bench",
     "--bin",
     "--check",
@@ -36,6 +36,7 @@ const FOREIGN: [&str; 17] = [
     "--open",
     "--path",
     "--quick",
+    "--release",
     "--stop-timeout",
     "--test",
     "--url",
