@@ -14,7 +14,9 @@ use crate::support::debian::{Debian, told_to_start};
 use crate::support::gateway::{inventory, running};
 use crate::support::home::{Home, set_mode};
 use crate::support::peers::echo_server;
-use crate::support::release::{architecture, archive, artifact, artifacts, files, made, make, unpacked, web_server};
+use crate::support::release::{
+    architecture, archive, arm64_runs, artifact, artifacts, files, made, make, unpacked, web_server,
+};
 use crate::support::run::Run;
 use crate::support::scene::ID;
 use crate::support::tools::{not_tested, sha256, tool};
@@ -205,8 +207,20 @@ fn root_of(image: &Path, home: &Home) -> PathBuf {
 /// The image's gateway, and the helper alone, with nothing beside them.
 #[test]
 fn static_programs_carry_a_tunnel_where_there_is_nothing_else() {
+    carry_a_tunnel(architecture(), &archive("musl"));
+}
+
+/// As the one above, with the programs of a release for that processor.
+#[test]
+fn for_arm64_static_programs_carry_a_tunnel() {
+    if arm64_runs("static programs") {
+        carry_a_tunnel("arm64", &format!("kohakuriver-proxy-{VERSION}-aarch64-unknown-linux-musl"));
+    }
+}
+
+fn carry_a_tunnel(architecture: &str, helper: &str) {
     let home = Home::new();
-    let rootfs = root_of(&artifact(&format!("{}.oci.tar", architecture())), &home);
+    let rootfs = root_of(&artifact(&format!("{architecture}.oci.tar")), &home);
     let segments = Run::new(tool("readelf"), &home).args(["-lW", "bundle/rootfs/usr/bin/kohakuriver-gateway"]).output();
     if segments.succeeds().text().contains("INTERP") || !rustix::process::geteuid().is_root() {
         return not_tested(
@@ -220,7 +234,7 @@ fn static_programs_carry_a_tunnel_where_there_is_nothing_else() {
     };
     let vps = echo_server();
     home.write("bundle/rootfs/inventory.json", inventory(&[running(ID, vps.address.port())]).to_string());
-    home.copy(&artifact(&archive("musl")), "bundle/rootfs/helper");
+    home.copy(&artifact(helper), "bundle/rootfs/helper");
     set_mode(&rootfs, 0o755);
     let gateway = inside(&["/usr/bin/kohakuriver-gateway", "--inventory", "/inventory.json", "--admin", "off"]);
     let gateway = gateway.args(["--listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"]).start();

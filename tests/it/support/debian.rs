@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::home::{Home, set_mode};
-use super::release::architecture;
+use super::release::{architecture, arm64_runs};
 use super::run::Run;
 use super::tools::{not_tested, tool};
 
@@ -32,13 +32,7 @@ impl Debian {
 
     /// One for ARM64, where qemu runs its programs; `None` elsewhere, and that is said.
     pub(crate) fn arm64() -> Option<Self> {
-        match std::env::var("EMULATED").as_deref() {
-            Ok("aarch64") => Some(Self::in_folder("debian-root-arm64", "arm64")),
-            _ => {
-                not_tested("the installed package for ARM64, as qemu can't be registered here");
-                None
-            }
-        }
+        arm64_runs("the installed package").then(|| Self::in_folder("debian-root-arm64", "arm64"))
     }
 
     fn in_folder(name: &str, architecture: &'static str) -> Self {

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use super::home::Home;
 use super::run::{DEADLINE, Process, Run};
-use super::tools::{CLI, GATEWAY, HELPER, older_host_python, tool};
+use super::tools::{CLI, GATEWAY, HELPER, not_tested, older_host_python, tool};
 
 /// Targets of other systems, and how a program's name ends there.
 const OTHERS: [(&str, &str); 2] = [("x86_64-pc-windows-gnu", ".exe"), ("aarch64-apple-darwin", "")];
@@ -94,6 +94,18 @@ pub(crate) fn unpacked(target: &str, home: &Home) -> PathBuf {
 /// The name of this machine's processor in Debian and in containers.
 pub(crate) fn architecture() -> &'static str {
     if ARCH == "x86_64" { "amd64" } else { "arm64" }
+}
+
+/// Whether the release has programs for ARM64, and qemu runs such programs here. Otherwise it is said that `what` is not
+/// tested.
+pub(crate) fn arm64_runs(what: &str) -> bool {
+    let mut files = fs::read_dir(artifacts()).unwrap().map(|file| file.unwrap().file_name());
+    let is_there = files.any(|name| name.to_str().unwrap().ends_with("_arm64.deb"));
+    let runs = is_there && std::env::var("EMULATED").is_ok_and(|processor| processor == "aarch64");
+    if !runs {
+        not_tested(&format!("{what} for ARM64: a release of all targets has that, and root can register qemu"));
+    }
+    runs
 }
 
 /// A web server for this folder, and its address.
