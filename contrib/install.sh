@@ -39,7 +39,7 @@ target() {
 # Downloads the file $1 into the work folder.
 download() {
     say "downloading $url/$1"
-    # A redirection does not lead away from https, where wget can be told so. That wget says why it fails unless it is quiet.
+    # From https, no redirection leads to http. Only GNU's wget has an option for that, and with -q it gives no reason.
     only=
     case $url in https:*) only=yes ;; esac
     if has curl; then
@@ -95,13 +95,13 @@ folders() {
 # Of what this script makes, only the installed files stay.
 leave() {
     [ -z "$work" ] || rm -rf "$work"
-    printf '%s' "$made" | while IFS= read -r folder; do rmdir "$folder" || break; done 2>/dev/null || :
+    printf '%s' "$made" | while IFS= read -r folder; do rmdir "$folder" || :; done 2>/dev/null
 }
 
 # All of it is a function: of a script that is cut off on its way, nothing runs.
 main() {
     unset CDPATH
-    # Whoever installs for others has their manual and completions readable.
+    # Other users can read the manual and completions, whatever umask the caller has.
     umask 022
     url=${KOHAKURIVER_URL:-@URL@}
     url=${url%/}
@@ -122,7 +122,7 @@ main() {
     actual=$(sum "$work/$name.tar.gz")
     [ "$actual" = "$expected" ] ||
         die "$name.tar.gz has the SHA-256 $actual, and SHA256SUMS says $expected" "try again; if it stays so, tell the maintainers"
-    # A full disk has tar say so of each file: the first line will do.
+    # On a full disk, tar prints a line for each file. The first one is enough.
     said=$(tar -xzf "$work/$name.tar.gz" -C "$work" 2>&1) ||
         die "cannot unpack $name.tar.gz into $prefix: ${said%%
 *}" "is there room on the disk?"

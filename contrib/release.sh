@@ -109,7 +109,7 @@ shared_files() {
     install -m 644 LICENSE "$1"
 }
 
-# The same for Windows, which shows no manual pages.
+# What users of Windows get beside the programs, in the folder $1. Windows shows no manual pages.
 windows_files() {
     local program
     pack_documents "$1"
@@ -187,7 +187,7 @@ fi
 # The last release stays until this one is whole.
 out=$work/out
 mkdir "$out"
-# A native one writes the manual and completions.
+# A native `kohakuriver` writes the manual and completions.
 kohakuriver=$(programs_of "$(rustc -vV | sed -n 's/^host: //p')")/kohakuriver
 [ "$("$kohakuriver" --version)" = "kohakuriver $version" ] || die "$kohakuriver is not of version $version"
 shared_files "$work/shared"

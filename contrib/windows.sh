@@ -15,6 +15,7 @@ tools=(
     sha256sum:coreutils cmake:cmake make:make x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64 wine:wine wineserver:wine
 )
 . contrib/packages.sh
+need_cargo
 archive=
 if [ "${1-}" = --release ]; then
     shift
@@ -23,7 +24,6 @@ if [ "${1-}" = --release ]; then
     tools+=(unzip:unzip)
 fi
 install_missing
-need_cargo
 
 putty=putty_0.78.orig.tar.gz
 putty_sum=274e01bcac6bd155dfd647b2f18f791b4b17ff313753aa919fcae2e32d34614f

@@ -1,4 +1,4 @@
-//! Which addresses are of the internet.
+//! The distinction of private addresses from those of the internet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

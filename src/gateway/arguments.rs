@@ -199,7 +199,7 @@ pub struct Arguments {
 
     /// Carry bulk data in this many threads, and all else in one more [default: half of the processors]
     ///
-    /// As many other threads answer requests.
+    /// The same number of other threads answers requests.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub relay_threads: Option<u16>,
 

@@ -29,7 +29,7 @@ struct State {
     shown: Option<Shown>,
 }
 
-/// What the terminal shows of the loss.
+/// The form in which the terminal shows a loss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Shown {
     Line,

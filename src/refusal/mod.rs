@@ -277,7 +277,7 @@ impl Refusal {
         let Hint { step, needs, ask } = &self.row().hint;
         let (step, ask) = (self.fill(step, vps), self.fill(ask, vps));
         match self.rights() {
-            // A VPS that starts needs nobody.
+            // A VPS that is starting needs no help of the gateway's admin.
             Some(Rights::StandAlone) if !matches!(self, Self::Starting(_)) => Some(ASK_THE_GATEWAYS_ADMIN.to_owned()),
             Some(rights) if rights < *needs => ask,
             None if *needs > Rights::LogIn => Some(format!("{}, or {}", step?, ask?)),

@@ -22,7 +22,7 @@ pub enum Rights {
 /// The means to bring back a VPS that has failed or is lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rescue {
-    /// Nobody knows whether there is one.
+    /// Unknown: there may be means or none.
     Unknown,
     /// Its Runner, which is online.
     Runner,

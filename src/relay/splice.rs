@@ -17,8 +17,8 @@ const MOST: usize = 1024 * 1024;
 /// more.
 const PIPE_TO_SSH: usize = 1024 * 1024;
 
-/// The size of the pipe that ssh writes to. Its pages are sent to the network while ssh fills others: with more pages
-/// on the way, each would be out of the processor's caches before anybody reads it.
+/// The size asked for the pipe that ssh writes to, in bytes. Its pages are sent to the network while ssh fills others:
+/// with more pages on the way, each would be out of the processor's caches before anybody reads it.
 const PIPE_FROM_SSH: usize = 256 * 1024;
 
 /// The side that the socket is on.

@@ -1,4 +1,4 @@
-//! Which cluster a command is about, and what the configuration file says about it.
+//! The choice of the cluster that a command is about, and its part of the configuration file.
 //!
 //! A cluster's ports and gateway go with its Host: a flag or a variable that names another Host gets none of them, since
 //! a token would then reach the gateway of the wrong cluster.

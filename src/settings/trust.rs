@@ -1,4 +1,4 @@
-//! Which server a TLS connection trusts, and as whom it connects: as typed, no file is read here.
+//! The server that a TLS connection trusts, and the identity of the client: as typed, no file is read here.
 
 use std::fmt;
 use std::path::PathBuf;

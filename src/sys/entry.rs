@@ -1,4 +1,4 @@
-//! What [`poll`](super::poll) waits for.
+//! An entry of [`poll`](super::poll): a descriptor and the events to wait for.
 
 pub use rustix::event::{PollFd, PollFlags};
 use rustix::fd::BorrowedFd;

@@ -46,8 +46,8 @@ mod switched {
             Ok(Err(error)) => Some(error),
             Err(_) => None,
         };
-        // By RFC 6761, section 6.3, without a name server. Where there is no /etc/hosts, nobody else knows it.
-        if host.eq_ignore_ascii_case("localhost") {
+        // RFC 6761, section 6.3. Without an /etc/hosts, no other source knows the name.
+        if is_localhost(host) {
             let loopback: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
             return Ok(loopback.map(|address| SocketAddr::new(address, port)).into());
         }
@@ -62,6 +62,11 @@ mod switched {
             }
         }
         Err(failure.unwrap_or_else(|| io::Error::other("the name has no address")))
+    }
+
+    fn is_localhost(host: &str) -> bool {
+        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        name == "localhost" || name.ends_with(".localhost")
     }
 
     /// The addresses that getent knows. Empty if getent doesn't know the name either, or doesn't exist.
@@ -111,7 +116,10 @@ mod switched {
         fn localhost_needs_no_file_of_hosts() {
             let fails = || Err(io::Error::other("unknown"));
             let loopback = ["[::1]:22", "127.0.0.1:22"].map(|address| address.parse().unwrap());
-            assert_eq!(resolve(fails, "LocalHost", 22).unwrap(), loopback);
+            for name in ["LocalHost", "localhost.", "app.localhost"] {
+                assert_eq!(resolve(fails, name, 22).unwrap(), loopback, "{name}");
+            }
+            assert!(resolve(fails, "no..localhosts", 22).is_err());
             let only = SocketAddr::from(([127, 0, 0, 1], 22));
             assert_eq!(resolve(move || Ok(vec![only]), "localhost", 22).unwrap(), [only]);
         }

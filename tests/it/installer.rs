@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -10,7 +9,7 @@ use std::sync::mpsc;
 use rustix::process::Signal;
 
 use crate::support::home::Home;
-use crate::support::peers::{Peer, read_head};
+use crate::support::peers::{Peer, RefusingPort, read_head};
 use crate::support::release::{files, web_server};
 use crate::support::run::{DEADLINE, Outcome, Process, Run};
 use crate::support::tools::{sha256, tool};
@@ -177,10 +176,8 @@ fn each_prefix_gets_programs_that_others_can_run() {
 fn a_failure_names_the_address_and_leaves_no_folder_of_a_new_prefix() {
     let release = Release::new();
     let missing = format!("{}/missing", release.url);
-    let refused = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
+    let port = RefusingPort::new();
+    let refused = format!("http://127.0.0.1:{}", port.port);
     fs::create_dir(release.home.join("empty")).unwrap();
     let busybox_wget = release.home.script("busybox-wget", "#!/bin/sh\nexec \"$BUSYBOX\" wget \"$@\"\n");
     for downloader in ["curl", "wget", "busybox"] {
@@ -188,18 +185,25 @@ fn a_failure_names_the_address_and_leaves_no_folder_of_a_new_prefix() {
         if downloader == "busybox" {
             symlink(&busybox_wget, release.home.join("tools/wget")).unwrap();
         }
-        for (url, reason) in [(&missing, "404"), (&refused, "")] {
+        for (url, reason) in [(&missing, "404"), (&refused, "onnect")] {
             let run =
                 release.run(SHELLS[0], SCRIPT).env("KOHAKURIVER_PREFIX", "empty/a b/c").env("BUSYBOX", tool("busybox"));
             let outcome = run.env("KOHAKURIVER_URL", format!("{url}/")).output();
             outcome.exits(1).prints_nothing();
             let line = outcome.stderr.lines().find_map(|line| line.strip_prefix("install.sh: cannot download "));
             let said = line.and_then(|line| line.strip_prefix(&format!("{url}/SHA256SUMS: ")));
-            let said = said.filter(|said| said.contains(reason) && said.len() > 10);
-            outcome.check(said.is_some(), &format!("the address and {downloader}'s reason"));
+            outcome.check(
+                said.is_some_and(|said| said.contains(reason)),
+                &format!("the address and {downloader}'s reason"),
+            );
             assert!(release.home.join("empty").read_dir().unwrap().next().is_none(), "{outcome}");
         }
     }
+    // The first folder can be made, and the second has a longer name than a file system takes.
+    let run = release.run(SHELLS[0], SCRIPT).env("KOHAKURIVER_PREFIX", format!("empty/a/{}", "b".repeat(300)));
+    let outcome = run.output();
+    outcome.exits(1).says(&["install.sh: cannot write to "]);
+    assert!(release.home.join("empty").read_dir().unwrap().next().is_none(), "{outcome}");
 }
 
 #[test]
@@ -283,7 +287,7 @@ fn a_disk_that_runs_no_programs_is_named() {
 
 /// Fills it with bytes that can't be packed.
 fn rand(bytes: &mut [u8]) {
-    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), bytes).unwrap();
+    fs::File::open("/dev/urandom").unwrap().read_exact(bytes).unwrap();
 }
 
 #[test]

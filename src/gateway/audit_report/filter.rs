@@ -1,4 +1,4 @@
-//! Which rows are wanted.
+//! The filter of rows.
 
 use super::arguments::Arguments;
 use super::choices::NONE;

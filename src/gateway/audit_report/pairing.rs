@@ -11,7 +11,7 @@ use super::line::{Event, Row};
 /// Most tunnels that are held as open. Beyond that, the earliest one counts as one without an end.
 pub(super) const MOST_OPEN: usize = 1_000_000;
 
-/// Which tunnel a line is about.
+/// The tunnel that a line is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Key {
     Of(u32, u64),

@@ -208,7 +208,7 @@ impl AcceptLoops {
                 *spare = Spare::new();
                 return;
             }
-            // This never waits: a listener on the event loop is non-blocking.
+            // `accept` never waits: a listener on the event loop is non-blocking.
             let accepted = sys::accept(listener);
             let is_one = accepted.is_ok();
             if let Ok(socket) = accepted {

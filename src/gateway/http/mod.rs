@@ -1,6 +1,6 @@
 //! The common part of the gateway's two small HTTP servers: one request per connection, within limits.
 //!
-//! This folder knows no other one of the gateway.
+//! This folder uses no other folder of the gateway.
 
 pub(crate) mod guard;
 mod waiting;

@@ -1,6 +1,6 @@
 //! Messages to a service manager, as in sd_notify(3): one datagram each to the socket that `NOTIFY_SOCKET` names.
 //!
-//! These are a few lines, and the crates for this can't reach a socket with an abstract name.
+//! No crate is used: those for sd_notify can't reach a socket with an abstract name, and this is short.
 
 use std::ffi::OsString;
 use std::io;

@@ -49,7 +49,7 @@ pub(crate) struct Roster {
     pub(crate) others: Others,
 }
 
-/// Which gateways are asked.
+/// The gateways to ask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reach<'a> {
     /// This one.

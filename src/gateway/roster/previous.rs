@@ -37,7 +37,7 @@ pub(crate) struct PreviousProcesses {
     /// None of their tunnels has a higher id.
     pub(crate) last_id: u64,
     lines: Vec<Arc<Mutex<Option<Line>>>>,
-    /// The lines as descriptors, for the successor of this process.
+    /// The sockets of `lines`, for the successor of this process.
     pub(crate) sockets: Vec<OwnedFd>,
 }
 

@@ -101,7 +101,7 @@ fn a_reader_that_reads_no_more_has_gone() {
     }
 }
 
-/// An end would cut off what is sent, and nobody would know.
+/// If this counted as the end of stdin, the bytes sent would be cut off without an error.
 #[test]
 fn a_stdin_that_can_not_be_read_is_not_at_its_end() {
     for engine in ENGINES {

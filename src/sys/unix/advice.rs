@@ -31,7 +31,7 @@ pub const FIND_HOME: &str = "set HOME";
 /// A command for that.
 pub const FIND_HOME_COMMAND: &str = "export HOME=~";
 
-/// Which files ssh accepts, in words.
+/// The owners of files that ssh accepts, in words.
 pub const ACCEPTED_BY_SSH: &str = "yours, or root's";
 
 /// The variable that names the folder for temporary files.

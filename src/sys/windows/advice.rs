@@ -26,7 +26,7 @@ pub const FIND_HOME: &str = "sign out and in again, and look at it";
 /// A command for that.
 pub const FIND_HOME_COMMAND: &str = "cmd /c echo %USERPROFILE%";
 
-/// Which files ssh accepts, in words.
+/// The files that ssh accepts, in words.
 pub const ACCEPTED_BY_SSH: &str = "yours, and closed to other users";
 
 /// The variable that names the folder for temporary files.

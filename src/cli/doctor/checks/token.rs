@@ -82,7 +82,7 @@ impl Check for StoredToken<'_> {
         let verdict = match (verdict, self.open_file()) {
             (Verdict::Fine(user), Some((path, mode))) => {
                 let command = sys::give_access(&path, "600");
-                // This breaks no login.
+                // A readable token breaks no login, so this is a note.
                 Verdict::Note(format!(
                     "{user}; but other users of this machine may read the token, whose file has mode {mode:04o}: \
                      `{command}` makes it private"

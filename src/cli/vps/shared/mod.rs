@@ -1,4 +1,4 @@
-//! What the verbs of `kohakuriver vps` share.
+//! Code that several verbs of `kohakuriver vps` use.
 
 pub(crate) mod change;
 pub(crate) mod choose;

@@ -1,4 +1,4 @@
-//! What a lookup is given, and what it finds.
+//! The caller of a lookup, and a successful answer.
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};

@@ -70,7 +70,7 @@ fn a_tunnel_has_a_line_each_time_its_client_goes_or_comes_or_its_process_changes
         away.moves += 1;
     });
     audit.resumed(&session, away);
-    // The next loss is of the address that came last.
+    // The client is lost at the address that it came from last.
     audit.parked(&session);
     audit.handed_over(&session);
     let lines = lines(&audit, &heard);
